@@ -1,11 +1,13 @@
 """Frozen dataclasses to JSON and back, without losing or adding a field.
 
-Knows dataclasses, unions of dataclasses (told apart by a `"kind"` entry holding the class name), paths, tuples and
-plain values. Unknown or missing fields are refused by name. Knows nothing of any stage.
+Knows dataclasses, unions of dataclasses (told apart by a `"kind"` entry holding the class name), paths, tuples, lists,
+mappings with string keys and plain values. Whatever JSON cannot hold is refused, and so are unknown or missing
+fields, by name. Knows nothing of any stage.
 """
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ T = TypeVar("T")
 def to_json(value: object) -> Any:
     """`value` as plain JSON data; a dataclass becomes an object with its class name under `"kind"`.
 
-    Raises ConfigError for a value that JSON cannot hold (a tensor, a callable, …).
+    Raises ConfigError for a value that JSON cannot hold (a tensor, a callable, bytes, a set, a key that is no string, …).
     """
     match value:
         case None | bool() | int() | float() | str():
@@ -28,11 +30,15 @@ def to_json(value: object) -> Any:
         case Path():
             return value.as_posix()
         case Mapping():
-            return {str(key): to_json(item) for key, item in typing.cast(Mapping[str, object], value).items()}
-        case Sequence() | frozenset():
+            return {_key(key): to_json(item) for key, item in typing.cast(Mapping[object, object], value).items()}
+        case list() | tuple():
             return [to_json(item) for item in typing.cast(Sequence[object], value)]
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+            if "kind" in fields:
+                raise ConfigError(
+                    f"{type(value).__name__} has a field named 'kind': JSON keeps that name for the class"
+                )
             return {"kind": type(value).__name__, **fields}
         case _:
             raise ConfigError(f"a setting of type {type(value).__name__} cannot be saved as JSON")
@@ -41,24 +47,48 @@ def to_json(value: object) -> Any:
 def from_json(cls: type[T], data: object, *, where: str = "settings") -> T:
     """The dataclass (or union member) `cls` that `to_json` wrote as `data`.
 
-    Raises ConfigError naming the field when one is unknown, missing or of the wrong type.
+    Raises ConfigError naming the field when one is unknown, missing or of the wrong type. A `str | Path` field comes
+    back as its first member: JSON does not tell them apart.
     """
     return typing.cast(T, _read(cls, data, where))
 
 
 def canonical(value: object) -> bytes:
-    """`to_json(value)` as bytes that are equal exactly when the settings are equal (sorted keys, no spaces)."""
-    return json.dumps(to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    """`to_json(value)` as bytes that are equal exactly when the settings are equal (sorted keys, no spaces, 5.0 as 5).
+
+    Raises ConfigError for a number that is not finite.
+    """
+    return json.dumps(_canonical(to_json(value)), sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def _read(expected: Any, data: object, where: str) -> object:
+def _canonical(data: Any) -> Any:
+    match data:
+        case float() if not math.isfinite(data):
+            raise ConfigError(f"a setting of {data} cannot be saved as JSON; use None or a finite number")
+        case float() if data.is_integer():
+            return int(data)
+        case list():
+            return [_canonical(item) for item in typing.cast(list[Any], data)]
+        case dict():
+            return {key: _canonical(item) for key, item in typing.cast(dict[str, Any], data).items()}
+        case _:
+            return data
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise ConfigError(f"a setting with the key {key!r} cannot be saved as JSON: keys must be strings")
+    return key
+
+
+def _read(expected: Any, data: object, where: str) -> object:  # noqa: PLR0911  (one line per shape of annotation)
     origin = typing.get_origin(expected)
     if expected is Any:
         return data
     if origin in (Union, types.UnionType):
         return _read_union(typing.get_args(expected), data, where)
     if origin is Literal:
-        if data in typing.get_args(expected):
+        if any(type(data) is type(choice) and data == choice for choice in typing.get_args(expected)):
             return data
     elif origin in (tuple, list, Sequence) and isinstance(data, list):
         return _read_sequence(origin, typing.get_args(expected), typing.cast(list[object], data), where)
@@ -72,33 +102,34 @@ def _read(expected: Any, data: object, where: str) -> object:
     elif expected is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     elif isinstance(expected, type) and origin is None and isinstance(data, expected):
-        if not (expected is int and isinstance(data, bool)):
+        if expected is not int or not isinstance(data, bool):
             return data
     raise ConfigError(f"{where}: expected {_name(expected)}, found {data!r}")
 
 
 def _read_union(members: tuple[Any, ...], data: object, where: str) -> object:
+    """The member that fits: a dataclass by its `"kind"` (or as the only one), otherwise the first that reads `data`."""
+    classes = [member for member in members if dataclasses.is_dataclass(member)]
     tag = typing.cast(dict[str, object], data).get("kind") if isinstance(data, dict) else None
-    for member in members:
-        if dataclasses.is_dataclass(member) and typing.cast(type, member).__name__ == tag:
+    for member in classes:
+        if typing.cast(type, member).__name__ == tag or (isinstance(data, dict) and tag is None and len(classes) == 1):
             return _read(member, data, where)
     for member in members:
-        if not dataclasses.is_dataclass(member):
+        if member not in classes:
             try:
-                return _read(type(None) if member is None else member, data, where)
+                return _read(member, data, where)
             except ConfigError:
                 continue
     names = " | ".join(_name(member) for member in members)
-    raise ConfigError(f"{where}: expected {names}, found {tag if tag is not None else data!r}")
+    raise ConfigError(f"{where}: expected {names}, found {data if tag is None else tag!r}")
 
 
 def _read_sequence(origin: Any, items: tuple[Any, ...], data: list[object], where: str) -> object:
-    if origin is tuple and len(items) != 2 or (len(items) == 2 and items[1] is not Ellipsis):
-        if len(items) != len(data):
-            raise ConfigError(f"{where}: expected {len(items)} entries, found {len(data)}")
-        kinds = list(items)
-    else:
-        kinds = [items[0]] * len(data)
+    """A list for `list[X]`, otherwise a tuple: of any length for `tuple[X, ...]` and `Sequence[X]`, else one per item."""
+    any_length = origin is not tuple or (len(items) == 2 and items[1] is Ellipsis)
+    if not any_length and len(items) != len(data):
+        raise ConfigError(f"{where}: expected {len(items)} entries, found {len(data)}")
+    kinds = [items[0]] * len(data) if any_length else list(items)
     read = [_read(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, data, strict=True))]
     return read if origin is list else tuple(read)
 

@@ -1,22 +1,29 @@
-"""What this process runs on: versions for manifests, memory, disk room, threads and the allocator.
+"""What this process runs on: versions for manifests, memory, disk room and what the disk refuses, the allocator.
 
-Imports torch only inside functions. Records nothing that identifies a machine or a person.
+Records nothing that identifies a machine or a person.
 """
 
+import contextlib
 import ctypes
+import errno
 import importlib.metadata
 import logging
 import os
 import platform
+import re
 import resource
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from bathyscope.errors import DeviceError
+from bathyscope.errors import ArtifactError, BathyscopeError, DeviceError
 
 log = logging.getLogger(__name__)
 
+DISK_FULL = "no disk space left; free some room and run the same command again, or choose another --out"
+"""What every message about a full disk says, remedy included."""
+_FULL_IN_WORDS = rf"{os.strerror(errno.ENOSPC)}|{os.strerror(errno.EDQUOT)}|\d+ requested and \d+ written"
 RECORDED_PACKAGES = ("bathyscope", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pyarrow")
 
 
@@ -47,7 +54,8 @@ def free_disk_bytes(path: Path) -> int:
 
 def require_disk(path: Path, needed_bytes: int) -> None:
     """Raise DeviceError when fewer than `needed_bytes` (plus 2 %) are free where `path` will be written."""
-    free = free_disk_bytes(path)
+    with disk_errors(path, doing="write"):
+        free = free_disk_bytes(path)
     if free < needed_bytes * 1.02:
         raise DeviceError(
             f"no disk space for {path}: {needed_bytes / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free; "
@@ -55,20 +63,54 @@ def require_disk(path: Path, needed_bytes: int) -> None:
         )
 
 
+@contextlib.contextmanager
+def disk_errors(path: Path, *, doing: str) -> Iterator[None]:
+    """Turn the system's refusals inside the block into one line: `cannot {doing} {path}: reason`.
+
+    A full disk or quota becomes DeviceError; no permission, a file where a folder is due and the like ArtifactError.
+    """
+    try:
+        yield
+    except BathyscopeError:
+        raise
+    except OSError as error:
+        if is_disk_full(error):
+            raise DeviceError(f"cannot {doing} {path}: {DISK_FULL}") from error
+        reason = error.strerror or str(error)
+        culprit = f" ({error.filename})" if error.filename and Path(os.fsdecode(error.filename)) != path else ""
+        raise ArtifactError(f"cannot {doing} {path}: {reason}{culprit}; check the path and its permissions") from error
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether `error`, or an error that led to it, is the system saying that the disk or the quota is used up.
+
+    Libraries that write from Rust or C++ wrap the system's error in their own, whose message keeps the words; NumPy
+    only says how much it wrote.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if re.search(_FULL_IN_WORDS, str(cause)):
+            return True
+        cause = cause.__cause__
+    return False
+
+
 def cache_folder() -> Path:
     """The user's cache folder for materials and converted models (`BATHYSCOPE_CACHE` overrides it)."""
     override = os.environ.get("BATHYSCOPE_CACHE")
     if override:
-        return Path(override)
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "bathyscope"
+        return Path(override).expanduser()
+    root = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (root if root.is_absolute() else Path.home() / ".cache") / "bathyscope"
 
 
 def keep_freed_memory() -> bool:
     """Tell glibc to keep freed arenas for reuse; True when it was done (Linux with glibc).
 
-    Fresh large tensors otherwise cost a page fault per 4 kB: 20–30 % of a CPU forward (SPEED figures in benchmarks).
-    The price is that the process does not shrink after a peak.
+    Fresh large tensors otherwise cost a page fault per 4 kB, in every forward pass again. The price is that the
+    process does not shrink after a peak. A libc that refuses is left as it is.
     """
     m_trim_threshold, m_mmap_threshold, limit = -1, -3, 1 << 30
     try:

@@ -1,0 +1,1 @@
+"""Turn text into activations on disk, and read them back shuffled."""

@@ -1,0 +1,277 @@
+"""`collect`: run a model over text and keep its activations at some hookpoints on disk.
+
+One forward per batch for all hookpoints, ended behind the last one. The stream of batches is a function of text, seed
+and settings, so an interrupted job walks through it again without the model and goes on where its last shard ended.
+"""
+
+import itertools
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathyscope import artifacts, progress, runtime
+from bathyscope.activations.masks import Mask, special_tokens
+from bathyscope.activations.packing import Packing, TokenBatch, TokenStream, check_packing
+from bathyscope.activations.shards import TORCH_DTYPES, Dtype
+from bathyscope.activations.store import COLUMNS, KIND, SCHEMA, ActivationStore
+from bathyscope.activations.text import OpenText, Text, open_text, readable
+from bathyscope.activations.writer import StoreWriter, tokens_by_source
+from bathyscope.artifacts import Draft, Recipe
+from bathyscope.config import to_json
+from bathyscope.errors import ConfigError, ModelError
+from bathyscope.models.hookpoints import resolve, width
+from bathyscope.models.hooks import run
+from bathyscope.models.model import Model
+from bathyscope.models.packing import packed_inputs
+
+log = logging.getLogger(__name__)
+
+MAX_SHARD_BYTES = 1 << 30
+"""Memory for the shard that is being filled, all hookpoints together; wide or many hookpoints make smaller shards."""
+
+CHECKPOINT_SECONDS = 30.0
+"""Longest time between checkpoints: what an interrupted job loses at most. Changes no byte of the result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectSettings:
+    """How text is cut and what is stored."""
+
+    dtype: Dtype = "float16"
+    """Type of the stored rows; activations beyond 65,504 need bfloat16."""
+    held_out: float = 0.1
+    """Share of the documents that training never sees."""
+    seed: int = 0
+    """Seed of the order of documents and of the held-out split."""
+    mask_special: bool = True
+    """Keep no rows of special tokens such as BOS and chat markers."""
+    sink_multiple: float = 10.0
+    """Keep no rows whose norm is above this multiple of the median (attention sinks); 0 keeps them."""
+    shard_rows: int = 65_536
+    """Most rows in one shard."""
+    packing: Packing = field(default_factory=Packing)
+    """How documents become rows of tokens."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise ConfigError(f"held_out is {self.held_out}, expected a share of at least 0 and below 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}, expected 0 or more")
+        if self.sink_multiple < 0:
+            raise ConfigError(f"sink_multiple is {self.sink_multiple}, expected 0 (keep all) or more")
+        if self.shard_rows < 1:
+            raise ConfigError(f"shard_rows is {self.shard_rows}, expected at least 1")
+
+
+def collect(
+    model: Model,
+    text: Text,
+    *,
+    out: str | Path,
+    hookpoint: str | Sequence[str] = "layers.15",
+    n_tokens: int = 200_000,
+    settings: CollectSettings = CollectSettings(),
+) -> ActivationStore:
+    """The activations of the first `n_tokens` tokens of `text` at the hookpoints, in the folder `out`.
+
+    A finished folder of the same recipe is opened at once; an interrupted one is gone on with, to the same bytes.
+    Text that ends early gives fewer tokens and a log line. Raises ConfigError for unreadable or empty text and for
+    activations that the dtype cannot hold, ModelError for an unknown hookpoint or activations that are not finite,
+    ArtifactError when `out` holds something else, DeviceError when the disk has no room.
+    """
+    out = Path(out)
+    if n_tokens < 1:
+        raise ConfigError(f"n_tokens is {n_tokens}, expected at least 1")
+    opened = open_text(text)
+    patterns = [hookpoint] if isinstance(hookpoint, str) else list(hookpoint)
+    names = list(dict.fromkeys(name for pattern in patterns for name in resolve(model, pattern)))
+    job = _Job(model, opened, {name: width(model, name) for name in names}, n_tokens, settings)
+    recipe = Recipe(
+        kind=KIND,
+        schema=SCHEMA,
+        config={
+            "model": dict(model.identity),
+            "text": opened.describe(),
+            "hookpoints": names,
+            "n_tokens": n_tokens,
+            "settings": settings,
+        },
+        seed=settings.seed,
+        materials=(*model.materials, *opened.records()),
+    )
+    if not artifacts.is_finished(out, recipe):
+        _check(job, out)
+        runtime.keep_freed_memory()
+        with artifacts.draft(out, recipe) as work:
+            _collect(job, work)
+    return ActivationStore(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What one call was asked for."""
+
+    model: Model
+    text: OpenText
+    widths: Mapping[str, int]
+    n_tokens: int
+    settings: CollectSettings
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return TORCH_DTYPES[self.settings.dtype]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row at all hookpoints."""
+        return sum(self.widths.values()) * self.dtype.itemsize
+
+    @property
+    def shard_rows(self) -> int:
+        """Rows that a shard may hold; at least those of one batch."""
+        packing = self.settings.packing
+        fitting = min(self.settings.shard_rows, MAX_SHARD_BYTES // self.row_bytes)
+        return max(fitting, packing.rows_per_batch * packing.context)
+
+
+def _check(job: _Job, out: Path) -> None:
+    """Refuse before anything is written: settings that do not fit the model, empty text, a disk that is too small."""
+    check_packing(job.model, job.settings.packing)
+    for source in range(len(job.text.sources)):
+        next(readable(job.text, source, seed=None, max_chars=0))
+    token_bytes = 2 * sum(kind.itemsize for kind in COLUMNS.values())
+    partial = out.with_name(out.name + ".partial")
+    written = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file()) if partial.exists() else 0
+    runtime.require_disk(out, max(0, job.n_tokens * (job.row_bytes + token_bytes) - written))
+
+
+def _collect(job: _Job, work: Draft) -> None:
+    """Fill the draft from its last checkpoint to the end of the stream."""
+    state = work.state() or {"batches": 0, "mask": {}, "writer": {}}
+    settings = job.settings
+    special = special_tokens(job.model.tokenizer)[: None if settings.mask_special else 0]
+    mask = Mask(special, sink_multiple=settings.sink_multiple, state=state["mask"])
+    writer = StoreWriter(
+        work.path,
+        work.checkpoint_path,
+        widths=job.widths,
+        dtype=job.dtype,
+        capacity=job.shard_rows,
+        state=state["writer"],
+    )
+    stream = TokenStream(job.model, job.text, packing=settings.packing, seed=settings.seed, n_tokens=job.n_tokens)
+    pace = _Pace(work, total=job.n_tokens, done=writer.n_tokens)
+    n_batches = state["batches"]
+    for batch in itertools.islice(stream, n_batches, None):
+        before = {"batches": n_batches, "mask": mask.state()}
+        x_ND = _forward(job.model, list(job.widths), batch)
+        kept_N = mask.kept(batch.tokens_N, x_ND)
+        if not writer.has_room(int(kept_N.sum())):
+            writer.close_shard()
+            _checkpoint(work, writer, before, pace)
+        rows = {name: _stored(name, x[torch.from_numpy(kept_N).to(x.device)], job.dtype) for name, x in x_ND.items()}
+        columns = {"tokens": batch.tokens_N, "documents": batch.documents_N, "positions": batch.positions_N}
+        writer.add(rows, **columns, kept=kept_N)
+        n_batches += 1
+        pace.report(writer.n_tokens)
+        if pace.is_due:
+            writer.save()
+            _checkpoint(work, writer, {"batches": n_batches, "mask": mask.state()}, pace)
+    writer.close_shard()
+    _checkpoint(work, writer, {"batches": n_batches, "mask": mask.state()}, pace)
+    _finish(job, work, writer, stream, mask)
+
+
+def _checkpoint(work: Draft, writer: StoreWriter, state: Mapping[str, Any], pace: "_Pace") -> None:
+    work.checkpoint({**state, "writer": writer.state()})
+    pace.note(writer.n_tokens)
+
+
+def _forward(model: Model, hookpoints: list[str], batch: TokenBatch) -> dict[str, Float[Tensor, "N D"]]:
+    """Hookpoint → activations of the batch's real tokens. Raises ModelError when one of them is not finite."""
+    inputs = packed_inputs(batch.tokens_BS.to(model.device), batch.segments_BS.to(model.device))
+    real_BS = batch.real_BS.to(model.device)
+    x_ND = {name: x_BSD[real_BS] for name, x_BSD in run(model, inputs, hookpoints).items()}
+    for name, x in x_ND.items():
+        if not bool(torch.isfinite(x).all()):
+            raise ModelError(
+                f"{name}: activations of {model.name} hold NaN or infinity; load the model in float32 or bfloat16, "
+                "or choose another hookpoint"
+            )
+    return x_ND
+
+
+def _stored(name: str, x_ND: Float[Tensor, "N D"], dtype: torch.dtype) -> Float[Tensor, "N D"]:
+    """`x_ND` in the stored type. Raises ConfigError when the type cannot hold it."""
+    rows_ND = x_ND.to(dtype).cpu()
+    if bool(torch.isinf(rows_ND).any()):
+        largest = float(x_ND.abs().max())
+        raise ConfigError(
+            f"{name}: an activation of {largest:,.0f} does not fit {str(dtype).removeprefix('torch.')} "
+            f"(at most {torch.finfo(dtype).max:,.0f}); collect with dtype bfloat16"
+        )
+    return rows_ND
+
+
+def _finish(job: _Job, work: Draft, writer: StoreWriter, stream: TokenStream, mask: Mask) -> None:
+    """Write index, sources and token columns; say what a user should know about the result."""
+    if not writer.n_rows:
+        raise ConfigError(f"no token is kept: all {writer.n_tokens} are special or masked; choose other text or masks")
+    if writer.n_tokens < job.n_tokens:
+        log.warning("the text has %d tokens, %d were asked: all of them are taken", writer.n_tokens, job.n_tokens)
+    tokens = tokens_by_source(work.checkpoint_path, stream.document_sources, n_sources=len(job.text.sources))
+    documents = [stream.document_sources.count(i) for i in range(len(job.text.sources))]
+    texts = [
+        {**described, "tokens": int(n), "documents": m}
+        for described, n, m in zip(job.text.describe(), tokens, documents, strict=True)
+    ]
+    index = {
+        "hookpoints": dict(job.widths),
+        "dtype": job.settings.dtype,
+        "model": dict(job.model.identity),
+        "texts": texts,
+        "n_documents": len(stream.labels),
+        "n_tokens_asked": job.n_tokens,
+        "held_out": job.settings.held_out,
+        "seed": job.settings.seed,
+        "packing": to_json(job.settings.packing),
+        "bos_token": stream.bos_token,
+        "special_tokens": special_tokens(job.model.tokenizer).tolist(),
+        "mask_special": job.settings.mask_special,
+        "sink_multiple": job.settings.sink_multiple,
+        **mask.state(),
+    }
+    writer.finish(index=index, sources=stream.labels)
+
+
+class _Pace:
+    """How fast this sitting goes: wall-clock figures, which never reach hashed files."""
+
+    def __init__(self, work: Draft, *, total: int, done: int) -> None:
+        self._work, self._total, self._first = work, total, done
+        self._started = self._noted = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is so long ago that another is worth its while."""
+        return time.monotonic() - self._noted > CHECKPOINT_SECONDS
+
+    def report(self, done: int) -> None:
+        """Tell the progress sink."""
+        progress.report("collect", done, self._total, "tokens", tokens_per_second=self._tokens_per_second(done))
+
+    def note(self, done: int) -> None:
+        """A checkpoint was made: log the pace."""
+        self._noted = time.monotonic()
+        self._work.log(stage="collect", tokens=done, tokens_per_second=self._tokens_per_second(done))
+
+    def _tokens_per_second(self, done: int) -> float:
+        seconds = time.monotonic() - self._started
+        return round((done - self._first) / seconds, 1) if seconds > 0 else 0.0

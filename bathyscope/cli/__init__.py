@@ -1,0 +1,45 @@
+"""The command line: `bathyscope COMMAND …`.
+
+Exit codes: 0 done; 2 bad use or bad input (one line, no traceback); 130 interrupted (run again to resume); 1 a bug.
+"""
+
+import difflib
+import sys
+from collections.abc import Sequence
+
+from bathyscope.cli.command import COMMANDS, Entry
+
+USAGE = "usage: bathyscope COMMAND [options]      bathyscope COMMAND --help      bathyscope --version"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code. `arguments` defaults to the process's own."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0
+    if words[0] in ("--version", "-V"):
+        from bathyscope import __version__
+
+        print(f"bathyscope {__version__}")
+        return 0
+    entry = COMMANDS.get(words[0])
+    if entry is None:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; choose from {', '.join(COMMANDS)}"
+        print(f"error: no command named {words[0]!r}{hint}", file=sys.stderr)
+        return 2
+    return _run(words[0], entry, words[1:])
+
+
+def overview() -> str:
+    """The text of `bathyscope --help`."""
+    width = max(map(len, COMMANDS))
+    rows = [f"  {name:<{width}}  {entry.help}" for name, entry in COMMANDS.items()]
+    return "\n".join(["Look under the surface of language models.", "", USAGE, "", "commands:", *rows])
+
+
+def _run(name: str, entry: Entry, arguments: Sequence[str]) -> int:
+    from bathyscope.cli.terminal import run_command
+
+    return run_command(name, entry, arguments)

@@ -1,0 +1,49 @@
+"""What every subcommand's dataclass has in common, and the table of subcommands.
+
+The table names modules as text: only the chosen stage is imported, so `bathyscope --help` needs no torch.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Fields that every subcommand has."""
+
+    json: bool = False
+    """Print one JSON object per progress step and result on standard output instead of text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table of subcommands."""
+
+    module: str
+    """Module that holds the dataclass `config` and the function `run`."""
+    config: str
+    """Name of the dataclass."""
+    help: str
+    """One line for `bathyscope --help`."""
+
+
+COMMANDS: dict[str, Entry] = {
+    "demo": Entry(
+        "bathyscope.cli.demo", "Demo", "Run every stage on SmolLM2-135M and open-licence text; ends with a page."
+    ),
+    "collect": Entry("bathyscope.cli.collect", "Collect", "Turn text into activations on disk."),
+    "train": Entry("bathyscope.cli.train", "Train", "Learn a sparse dictionary from activations."),
+    "index": Entry(
+        "bathyscope.cli.index", "Index", "Say for each feature when it fires, how often and what it writes."
+    ),
+    "explain": Entry("bathyscope.cli.explain", "Explain", "Put each feature into words."),
+    "evaluate": Entry(
+        "bathyscope.cli.evaluate", "Evaluate", "Measure a dictionary on held-out documents, beside its nulls."
+    ),
+    "steer": Entry(
+        "bathyscope.cli.steer", "Steer", "Answer prompts with features held, beside plain and random control."
+    ),
+    "export": Entry("bathyscope.cli.export", "Export", "Write a run as one HTML file that opens without a server."),
+    "verify": Entry("bathyscope.cli.verify", "Verify", "Check every file of an artifact or run against its manifest."),
+    "models": Entry("bathyscope.cli.models", "Models", "List a model's hookpoints and their widths."),
+    "materials": Entry("bathyscope.cli.materials", "Materials", "List pinned models and texts, or fetch one."),
+}

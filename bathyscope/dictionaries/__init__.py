@@ -1,0 +1,1 @@
+"""Learn sparse codes from activations."""

@@ -1,0 +1,90 @@
+"""Encode with the k largest features per token: dense only in the product of the forward pass.
+
+`pre = (x - b_pre) @ W_encᵀ + b_enc`, `values = ReLU(k largest of pre)`; gradients flow through kept, positive entries.
+The encoder is stored by feature, [F, D], so that the gradient of a feature is one row.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens, mix_rows
+from bathyscope.dictionaries.kernels.select import COMPILED, select_largest, select_largest_reference
+
+CHUNK_BYTES = 16 << 20
+"""Size of the [rows, F] buffer of pre-activations that one call reuses: small enough that freed memory is kept."""
+
+
+class Pairs(NamedTuple):
+    """Values and features of each token."""
+
+    values_NK: Float[Tensor, "N K"]
+    indices_NK: Int[Tensor, "N K"]
+
+
+def encode_largest(
+    x_ND: Float[Tensor, "N D"],
+    b_pre_D: Float[Tensor, " D"],
+    W_enc_FD: Float[Tensor, "F D"],
+    b_enc_F: Float[Tensor, " F"],
+    k: int,
+) -> Pairs:
+    """Values and features of the k largest pre-activations of each token: compiled on a CPU, plain PyTorch elsewhere."""
+    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
+        return Pairs(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k))
+    return encode_largest_reference(x_ND, b_pre_D, W_enc_FD, b_enc_F, k)
+
+
+def encode_largest_reference(
+    x_ND: Float[Tensor, "N D"],
+    b_pre_D: Float[Tensor, " D"],
+    W_enc_FD: Float[Tensor, "F D"],
+    b_enc_F: Float[Tensor, " F"],
+    k: int,
+) -> Pairs:
+    """The definition, differentiated by autograd. Holds [N, F]."""
+    pre_NF = (x_ND - b_pre_D) @ W_enc_FD.T + b_enc_F
+    indices_NK = select_largest_reference(pre_NF, k)
+    return Pairs(pre_NF.gather(1, indices_NK).relu(), indices_NK)
+
+
+class _EncodeLargest(torch.autograd.Function):
+    """Forward in chunks of rows; backward through kept pairs alone, the gradient to x only when someone asks for it."""
+
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any, x_ND: Tensor, b_pre_D: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int
+    ) -> tuple[Tensor, Tensor]:
+        centred_ND = x_ND - b_pre_D
+        n, n_features = len(x_ND), len(W_enc_FD)
+        values_NK = x_ND.new_empty(n, k)
+        indices_NK = torch.empty(n, k, dtype=torch.int64)
+        n_rows = min(n, max(1, CHUNK_BYTES // (n_features * x_ND.element_size())))
+        buffer = x_ND.new_empty(n_rows, n_features)
+        for i in range(0, n, n_rows):
+            chunk = centred_ND[i : i + n_rows]
+            pre = torch.addmm(b_enc_F, chunk, W_enc_FD.T, out=buffer[: len(chunk)])
+            indices_NK[i : i + n_rows] = select_largest(pre, k)
+            torch.gather(pre, 1, indices_NK[i : i + n_rows], out=values_NK[i : i + n_rows])
+        values_NK.relu_()
+        ctx.save_for_backward(centred_ND, W_enc_FD, values_NK, indices_NK)
+        ctx.mark_non_differentiable(indices_NK)
+        return values_NK, indices_NK
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        centred_ND, W_enc_FD, values_NK, indices_NK = ctx.saved_tensors
+        gradient_NK = gradients[0] * (values_NK > 0)
+        pairs = by_feature(gradient_NK, indices_NK, len(W_enc_FD))
+        grad_W_enc_FD = gather_tokens(pairs, gradient_NK, centred_ND)
+        grad_b_enc_F = gather_tokens(pairs, gradient_NK, gradient_NK.new_ones(len(centred_ND), 1))[:, 0]
+        grad_b_pre_D = -(grad_b_enc_F @ W_enc_FD)
+        grad_x_ND = None
+        if ctx.needs_input_grad[0]:
+            grad_x_ND = torch.zeros_like(centred_ND)
+            mix_rows(gradient_NK, indices_NK, W_enc_FD, grad_x_ND)
+        return grad_x_ND, grad_b_pre_D, grad_W_enc_FD, grad_b_enc_F, None

@@ -1,0 +1,125 @@
+"""Sums of rows by sparse weights, the only heavy work of a sparse step after the encoder product.
+
+Three compiled kernels over (values, indices) pairs: mix rows into tokens, compare tokens with rows, gather tokens
+into features. Each visits its output rows in a fixed order, so results do not depend on threads.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bathyscope.dictionaries.kernels.threads import share, share_rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ByFeature:
+    """The non-zero pairs of codes sorted by feature, then by token: column f is offsets[f] … offsets[f + 1]."""
+
+    offsets: NDArray[np.int64]
+    """Where each feature begins, [F + 1]."""
+    pairs: NDArray[np.int64]
+    """Flat positions n·K + j of the pairs, [number of non-zero pairs]."""
+    k: int
+    """K, pairs per token."""
+
+
+def by_feature(values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], n_features: int) -> ByFeature:
+    """A counting sort of the pairs with value ≠ 0 by feature; stable, so tokens rise within a feature."""
+    values, indices = values_NK.detach().numpy().reshape(-1), indices_NK.numpy().reshape(-1)
+    offsets = np.zeros(n_features + 1, np.int64)
+    pairs = np.empty(len(values), np.int64)
+    n_pairs = _sort_pairs(values, indices, offsets, pairs)
+    return ByFeature(offsets, pairs[:n_pairs], values_NK.shape[1])
+
+
+def mix_rows(
+    values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], rows_FD: Float[Tensor, "F D"], out_ND: Tensor
+) -> None:
+    """Add to `out_ND[n]` the sum over j of `values_NK[n, j] · rows_FD[indices_NK[n, j]]`."""
+    arrays = [t.detach().contiguous().numpy() for t in (values_NK, indices_NK, rows_FD)]
+    share_rows(_mix_rows, len(values_NK), *arrays, out_ND.numpy())
+
+
+def compare_rows(
+    x_ND: Float[Tensor, "N D"], rows_FD: Float[Tensor, "F D"], indices_NK: Int[Tensor, "N K"]
+) -> Float[Tensor, "N K"]:
+    """Inner products of each token with the rows it names: `out[n, j] = x_ND[n] · rows_FD[indices_NK[n, j]]`."""
+    out_NK = torch.empty(indices_NK.shape, dtype=x_ND.dtype)
+    arrays = [t.detach().contiguous().numpy() for t in (x_ND, rows_FD, indices_NK)]
+    share_rows(_compare_rows, len(x_ND), *arrays, out_NK.numpy())
+    return out_NK
+
+
+def gather_tokens(
+    pairs: ByFeature, values_NK: Float[Tensor, "N K"], x_ND: Float[Tensor, "N D"]
+) -> Float[Tensor, "F D"]:
+    """For each feature the sum over its tokens: `out[f] = Σ_(n, j) values_NK[n, j] · x_ND[n]`; zeros where none."""
+    n_features = len(pairs.offsets) - 1
+    out_FD = torch.empty(n_features, x_ND.shape[1], dtype=x_ND.dtype)
+    n_threads = max(1, min(torch.get_num_threads(), n_features))
+    shares = np.linspace(0, len(pairs.pairs), n_threads + 1)[1:-1]
+    bounds = [0, *np.searchsorted(pairs.offsets[:-1], shares).tolist(), n_features]
+    values, x = values_NK.detach().contiguous().numpy().reshape(-1), x_ND.detach().contiguous().numpy()
+    share(_gather_tokens, bounds, pairs.offsets, pairs.pairs, pairs.k, values, x, out_FD.numpy())
+    return out_FD
+
+
+@njit(nogil=True, cache=True)
+def _sort_pairs(values: NDArray, indices: NDArray, offsets: NDArray, pairs: NDArray) -> int:  # type: ignore[type-arg]
+    for p in range(len(values)):
+        if values[p] != 0:
+            offsets[indices[p] + 1] += 1
+    for f in range(1, len(offsets)):
+        offsets[f] += offsets[f - 1]
+    slot = offsets[:-1].copy()
+    for p in range(len(values)):
+        if values[p] != 0:
+            pairs[slot[indices[p]]] = p
+            slot[indices[p]] += 1
+    return offsets[-1]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _mix_rows(values: NDArray, indices: NDArray, rows: NDArray, out: NDArray, start: int, stop: int) -> None:  # type: ignore[type-arg]
+    n_d = rows.shape[1]
+    for n in range(start, stop):
+        to = out[n]
+        for j in range(values.shape[1]):
+            value = values[n, j]
+            if value != 0:
+                row = rows[indices[n, j]]
+                for d in range(n_d):
+                    to[d] += value * row[d]
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _compare_rows(x: NDArray, rows: NDArray, indices: NDArray, out: NDArray, start: int, stop: int) -> None:  # type: ignore[type-arg]
+    n_d = rows.shape[1]
+    for n in range(start, stop):
+        token = x[n]
+        for j in range(indices.shape[1]):
+            row = rows[indices[n, j]]
+            total = x.dtype.type(0)
+            for d in range(n_d):
+                total += token[d] * row[d]
+            out[n, j] = total
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _gather_tokens(
+    offsets: NDArray, pairs: NDArray, k: int, values: NDArray, x: NDArray, out: NDArray, start: int, stop: int  # type: ignore[type-arg]
+) -> None:
+    n_d = x.shape[1]
+    for f in range(start, stop):
+        to = out[f]
+        to[:] = 0
+        for i in range(offsets[f], offsets[f + 1]):
+            p = pairs[i]
+            value, token = values[p], x[p // k]
+            for d in range(n_d):
+                to[d] += value * token[d]

@@ -1,0 +1,120 @@
+"""ReLU with an L1 penalty weighted by decoder norms (Templeton et al. 2024, Scaling Monosemanticity).
+
+c = ReLU(x @ W_enc + b_enc),  x̂ = c @ W_dec + b_dec
+L = ‖x - x̂‖² + λ Σ_f c_f ‖d_f‖   with free decoder norms, both summands as means over tokens
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bathyscope.dictionaries import start
+from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.dead import Silence
+from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.dictionaries.kernels.decode import decode_pairs
+from bathyscope.dictionaries.rules import Positive
+from bathyscope.dictionaries.schedule import Optimisation, ramp
+from bathyscope.dictionaries.trainee import Loss, Trainee
+from bathyscope.dictionaries.weights import Weights, fold
+from bathyscope.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReLU:
+    """ReLU with L1·‖d_f‖. Activations are scaled to `E‖x‖² = D`; λ means nothing under another convention."""
+
+    n_features: int = 4608
+    """F, number of features."""
+    l1: float = 5.0
+    """λ, weight of the sparsity penalty; larger means fewer active features."""
+    l1_warm_up: float = 0.05
+    """Share of the run over which λ rises from 0, linearly."""
+    decoder_norm: float = 0.1
+    """Length of the decoder rows at the start; the encoder starts as their copy."""
+    dead_after_tokens: int = 100_000
+    """Tokens of silence after which a feature counts as dead in the figures (10 million in the paper)."""
+    bias_start: start.BiasStart = "zero"
+    """Where `b_dec` begins."""
+
+    def __post_init__(self) -> None:
+        if self.n_features <= 0:
+            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
+        if not 0 <= self.l1 < math.inf:
+            raise ConfigError(f"l1 is {self.l1}: expected 0 or a positive number")
+        if not 0 <= self.l1_warm_up <= 1:
+            raise ConfigError(f"l1_warm_up is {self.l1_warm_up}: expected a share of the run from 0 to 1")
+        if not 0 < self.decoder_norm < math.inf:
+            raise ConfigError(f"decoder_norm is {self.decoder_norm}: expected a positive number")
+        if self.dead_after_tokens <= 0:
+            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
+
+    @property
+    def optimisation(self) -> Optimisation:
+        """The paper's shape (decay over the last fifth); its rate of 5e-5 is meant for 200,000 steps."""
+        return Optimisation(lr=1e-3, warm_up=0.02, decay=0.2)
+
+    def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
+        """`E‖s·x‖² = D`."""
+        return start.unit_second_moment(x_ND)
+
+    def build(self, d_model: int, *, generator: torch.Generator) -> "ReLUTrainee":
+        """A trainee with random decoder rows and the encoder copied from them."""
+        return ReLUTrainee(self, d_model, generator)
+
+
+class ReLUTrainee(Trainee):
+    """A ReLU dictionary that learns. Dense: a batch holds several [N, F] matrices."""
+
+    def __init__(self, kind: ReLU, d_model: int, generator: torch.Generator) -> None:
+        super().__init__()
+        W_enc_FD, W_dec_FD = start.tied_start(kind.n_features, d_model, norm=kind.decoder_norm, generator=generator)
+        self.kind = kind
+        self.W_enc_FD, self.W_dec_FD = nn.Parameter(W_enc_FD), nn.Parameter(W_dec_FD)
+        self.b_enc_F = nn.Parameter(torch.zeros(kind.n_features))
+        self.b_dec_D = nn.Parameter(torch.zeros(d_model))
+        self.silence = Silence(kind.n_features)
+
+    def start(self, x_ND: Float[Tensor, "N D"]) -> None:
+        """`b_dec` from the data."""
+        with torch.no_grad():
+            self.b_dec_D.copy_(start.bias_start(x_ND, self.kind.bias_start))
+
+    def loss(self, x_ND: Float[Tensor, "N D"], *, progress: float = 1.0) -> Loss:
+        """Both summands, the penalty with λ as far as it has risen."""
+        codes_NF = self._codes(x_ND)
+        squared_error = (x_ND - codes_NF @ self.W_dec_FD - self.b_dec_D).square().sum()
+        l1 = self.kind.l1 * ramp(progress, self.kind.l1_warm_up)
+        error = squared_error / len(x_ND)
+        sparsity = l1 * (codes_NF.sum(0) @ self.W_dec_FD.norm(dim=1)) / len(x_ND)
+        return Loss(
+            total=error + sparsity,
+            parts={"error": error.detach(), "sparsity": sparsity.detach()},
+            squared_error=squared_error.detach(),
+            fires_F=(codes_NF != 0).sum(0),
+        )
+
+    def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
+        """Codes of scaled activations."""
+        return Codes.from_dense(self._codes(x_ND))
+
+    def decode(self, codes: Codes) -> Float[Tensor, "N D"]:
+        """Reconstruction of scaled activations."""
+        return decode_pairs(codes.values_NK, codes.indices_NK, self.W_dec_FD, self.b_dec_D)
+
+    def before_step(self) -> None:
+        """Nothing: decoder norms are free."""
+
+    def after_step(self) -> None:
+        """Nothing: decoder norms are free."""
+
+    def fold(self, scale: float) -> Dictionary:
+        """The neutral dictionary: codes become c_f‖d_f‖, directions d_f/‖d_f‖."""
+        weights = Weights(W_enc=self.W_enc_FD.T, b_enc=self.b_enc_F, W_dec=self.W_dec_FD, b_dec=self.b_dec_D)
+        return Dictionary(weights=fold(weights, scale=scale), rule=Positive(), subtract_b_dec=False)
+
+    def _codes(self, x_ND: Tensor) -> Tensor:
+        return torch.addmm(self.b_enc_F, x_ND, self.W_enc_FD.T).relu()

@@ -1,0 +1,43 @@
+"""How fast a dictionary learns over its run: shares of the run in, factors out.
+
+Progress is the share of the run's tokens that has been seen, so a schedule means the same for every batch size.
+"""
+
+from dataclasses import dataclass
+
+from bathyscope.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimisation:
+    """Adam's settings and the shape of the learning rate. Each kind has its own defaults."""
+
+    lr: float
+    """Highest learning rate, for activations of unit variance per dimension."""
+    warm_up: float
+    """Share of the run over which the learning rate rises from 0, linearly."""
+    decay: float
+    """Share of the run, at its end, over which the learning rate falls to 0, linearly."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's averaging rates."""
+    eps: float = 1e-8
+    """Adam's least denominator."""
+    clip_norm: float = 1.0
+    """Longest gradient (norm over all weights); longer ones are scaled down. 0 never clips."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < float("inf"):
+            raise ConfigError(f"lr is {self.lr}: expected a positive number")
+        if not (0 <= self.warm_up and 0 <= self.decay and self.warm_up + self.decay <= 1):
+            raise ConfigError(f"warm-up {self.warm_up} and decay {self.decay} are shares of one run: their sum is at most 1")
+        if not 0 <= self.clip_norm < float("inf"):
+            raise ConfigError(f"clip_norm is {self.clip_norm}: expected a positive number, or 0 to never clip")
+
+    def learning_rate(self, progress: float) -> float:
+        """The learning rate at `progress` in [0, 1]."""
+        return self.lr * ramp(progress, self.warm_up) * ramp(1 - progress, self.decay)
+
+
+def ramp(progress: float, share: float) -> float:
+    """0 at the start, rising linearly to 1 at `share` of the run, then 1; always 1 when `share` is 0."""
+    return 1.0 if share <= 0 else min(1.0, max(0.0, progress / share))

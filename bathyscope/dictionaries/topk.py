@@ -1,0 +1,149 @@
+"""TopK: at most k features per token, by construction (Gao et al. 2024, arXiv 2406.04093).
+
+c = ReLU(top-k(pre)),  pre = (x - b_pre) @ W_enc + b_enc,  x̂ = c @ W_dec + b_pre
+L = ‖x - x̂‖² / Var(x) + α · ‖e - ê‖² / Var(e),  e = x - x̂ without gradient, ê the dead features' guess of e
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from bathyscope.dictionaries import start
+from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.dead import Silence
+from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.dictionaries.kernels.auxiliary import auxiliary_guess
+from bathyscope.dictionaries.kernels.decode import decode_pairs
+from bathyscope.dictionaries.kernels.encode import Pairs, encode_largest
+from bathyscope.dictionaries.rules import Largest
+from bathyscope.dictionaries.schedule import Optimisation
+from bathyscope.dictionaries.trainee import Loss, Trainee, project_gradient, unit_rows
+from bathyscope.dictionaries.weights import Weights, fold
+from bathyscope.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopK:
+    """TopK with an auxiliary loss that revives dead features. Activations are scaled to `E‖x - x̄‖² = D`."""
+
+    n_features: int = 4608
+    """F, number of features."""
+    k: int = 32
+    """Most active features per token."""
+    k_aux: int | None = None
+    """Dead features that guess the residual; None takes the power of two nearest to half the width."""
+    aux_coefficient: float = 1 / 32
+    """α, weight of the auxiliary loss; 0 switches it off."""
+    dead_after_tokens: int = 100_000
+    """Tokens of silence after which a feature counts as dead (Gao et al. use 10 million on far longer runs)."""
+    bias_start: start.BiasStart = "geometric-median"
+    """Where `b_pre` begins."""
+
+    def __post_init__(self) -> None:
+        if self.n_features <= 0:
+            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
+        if not 0 < self.k <= self.n_features:
+            raise ConfigError(f"k is {self.k}: expected 1 to n_features = {self.n_features}")
+        if self.k_aux is not None and self.k_aux <= 0:
+            raise ConfigError(f"k_aux is {self.k_aux}: expected a positive number, or None for the default")
+        if not 0 <= self.aux_coefficient < math.inf:
+            raise ConfigError(f"aux_coefficient is {self.aux_coefficient}: expected 0 or a positive number")
+        if self.dead_after_tokens <= 0:
+            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
+
+    @property
+    def optimisation(self) -> Optimisation:
+        """Short runs gain from a high rate with decay; large dictionaries need a lower one (2406.04093, fig. 3)."""
+        return Optimisation(lr=2e-3, warm_up=0.02, decay=0.8)
+
+    def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
+        """`E‖s·(x - x̄)‖² = D`: the part that is learnt has unit variance, however large the mean."""
+        return start.unit_variance(x_ND)
+
+    def build(self, d_model: int, *, generator: torch.Generator) -> "TopKTrainee":
+        """A trainee with random unit decoder rows and the encoder copied from them."""
+        return TopKTrainee(self, d_model, generator)
+
+
+class TopKTrainee(Trainee):
+    """A TopK dictionary that learns."""
+
+    def __init__(self, kind: TopK, d_model: int, generator: torch.Generator) -> None:
+        super().__init__()
+        W_enc_FD, W_dec_FD = start.tied_start(kind.n_features, d_model, norm=1.0, generator=generator)
+        self.kind = kind
+        self.k_aux = kind.k_aux or 2 ** max(0, round(math.log2(d_model / 2)))
+        self.W_enc_FD, self.W_dec_FD = nn.Parameter(W_enc_FD), nn.Parameter(W_dec_FD)
+        self.b_enc_F = nn.Parameter(torch.zeros(kind.n_features))
+        self.b_pre_D = nn.Parameter(torch.zeros(d_model))
+        self.silence = Silence(kind.n_features)
+
+    def start(self, x_ND: Float[Tensor, "N D"]) -> None:
+        """`b_pre` from the data."""
+        with torch.no_grad():
+            self.b_pre_D.copy_(start.bias_start(x_ND, self.kind.bias_start))
+
+    def loss(self, x_ND: Float[Tensor, "N D"], *, progress: float = 1.0) -> Loss:
+        """Both summands; the auxiliary one counts features as dead that were silent up to this batch, included."""
+        pairs = self._pairs(x_ND)
+        residual_ND = x_ND - decode_pairs(*pairs, self.W_dec_FD, self.b_pre_D)
+        squared_error = residual_ND.square().sum()
+        error = _normalised(squared_error, x_ND)
+        fires_F = Codes(pairs.values_NK.detach(), pairs.indices_NK, self.kind.n_features).fires()
+        parts = {"error": error}
+        if self.kind.aux_coefficient > 0:
+            dead_F = self.silence.after(fires_F, len(x_ND)) >= self.kind.dead_after_tokens
+            parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(x_ND, residual_ND.detach(), dead_F)
+        return Loss(
+            total=torch.stack(list(parts.values())).sum(),
+            parts={name: part.detach() for name, part in parts.items()},
+            squared_error=squared_error.detach(),
+            fires_F=fires_F,
+        )
+
+    def auxiliary(
+        self, x_ND: Float[Tensor, "N D"], residual_ND: Float[Tensor, "N D"], dead_F: Bool[Tensor, " F"]
+    ) -> Float[Tensor, ""]:
+        """`‖e - ê‖² / Var(e)`, 0 when no feature is dead. The residual is a fixed target."""
+        if x_ND.device.type == "cpu" and not bool(dead_F.any()):
+            return x_ND.new_zeros(())
+        weights = (self.W_enc_FD, self.b_enc_F, self.W_dec_FD)
+        guess_ND = auxiliary_guess(x_ND - self.b_pre_D, dead_F, *weights, self.k_aux)
+        return _normalised((residual_ND - guess_ND).square().sum(), residual_ND) * dead_F.any()
+
+    def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
+        """Codes of scaled activations."""
+        return Codes(*self._pairs(x_ND), self.kind.n_features)
+
+    def decode(self, codes: Codes) -> Float[Tensor, "N D"]:
+        """Reconstruction of scaled activations."""
+        return decode_pairs(codes.values_NK, codes.indices_NK, self.W_dec_FD, self.b_pre_D)
+
+    def before_step(self) -> None:
+        """Take off the decoder gradient what is parallel to each row."""
+        project_gradient(self.W_dec_FD)
+
+    def after_step(self) -> None:
+        """Decoder rows have length 1."""
+        unit_rows(self.W_dec_FD)
+
+    def fold(self, scale: float) -> Dictionary:
+        """The neutral dictionary."""
+        weights = Weights(W_enc=self.W_enc_FD.T, b_enc=self.b_enc_F, W_dec=self.W_dec_FD, b_dec=self.b_pre_D)
+        folded = fold(weights, scale=scale, compares_features=True)
+        return Dictionary(weights=folded, rule=Largest(k=self.kind.k), subtract_b_dec=True)
+
+    def _pairs(self, x_ND: Tensor) -> Pairs:
+        return encode_largest(x_ND, self.b_pre_D, self.W_enc_FD, self.b_enc_F, self.kind.k)
+
+
+def _normalised(square: Tensor, x_ND: Tensor) -> Tensor:
+    """`square / Σ_n ‖x_n - x̄‖²` with x̄ the batch's mean; 0 for a batch without variance (one token, or all alike)."""
+    mean_D = x_ND.mean(0)
+    variation = (x_ND - mean_D).square().sum()
+    floor = torch.finfo(x_ND.dtype).eps ** 2 * len(x_ND) * mean_D.square().sum()
+    varies = variation > floor
+    return torch.where(varies, square / torch.where(varies, variation, 1), 0 * square)

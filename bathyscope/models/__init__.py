@@ -1,0 +1,1 @@
+"""Open a Hugging Face model and read or replace activations at a hookpoint."""

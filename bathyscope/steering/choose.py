@@ -1,0 +1,141 @@
+"""Which features are worth steering: those whose clamp raises the probability of their own top tokens.
+
+Selection runs on its own prompts; what is reported later runs on others. A feature that is easy to read is not thereby
+a good handle (Arad et al. 2025, arXiv 2505.20063), so the choice is by output, beside a random direction.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bathyscope import artifacts, progress
+from bathyscope.artifacts import Draft, Recipe
+from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.errors import ConfigError
+from bathyscope.features.index import FeatureIndex
+from bathyscope.models.generate import generate
+from bathyscope.models.model import Model
+from bathyscope.steering.effects import effects
+from bathyscope.steering.operations import Clamp, RandomDirection
+
+
+FILE = "candidates.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChooseSettings:
+    """Settings of `choose_features`."""
+
+    prompts: tuple[str, ...]
+    """Prompts on which features are chosen; report on others."""
+    n_features: int = 3
+    """Features to return."""
+    n_candidates: int = 48
+    """Features tried, those with the sharpest top logit tokens among features of middling density."""
+    min_density: float = 2e-4
+    """Rarest feature tried, as a share of tokens."""
+    max_density: float = 2e-2
+    """Commonest feature tried."""
+    strength: float = 4.0
+    """Clamp target during selection, in multiples of the observed maximum."""
+    max_new_tokens: int = 16
+    """Length of the plain answers on which effects are measured."""
+    seed: int = 0
+    """Seed of the random directions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One tried feature with its selection figures."""
+
+    feature: int
+    """Feature number."""
+    gain: float
+    """Mean shift of log P(own top tokens) minus the same under a random direction of equal length, in nats."""
+    kl: float
+    """Mean KL to the unsteered model, in nats per token."""
+
+
+def choose_features(
+    model: Model,
+    dictionary: Dictionary,
+    index: FeatureIndex,
+    *,
+    out: Path,
+    parents: dict[str, Path],
+    settings: ChooseSettings,
+) -> list[Candidate]:
+    """The best features by gain, best first, no two of them decoder neighbours (cosine > 0.5).
+
+    Every tried feature stands in `candidates.jsonl` of the folder `out` (kind `candidates`), best first.
+    Raises ConfigError when no feature has a density in the allowed range.
+    """
+    recipe = Recipe(
+        kind="candidates", config=settings, seed=settings.seed, parents=parents, materials=tuple(model.materials)
+    )
+    if not artifacts.is_finished(out, recipe):
+        features = _sharpest(index, settings)
+        with artifacts.draft(out, recipe) as work:
+            tried = _try(model, dictionary, index, features, settings, work)
+            lines = [json.dumps(asdict(t), sort_keys=True) for t in sorted(tried, key=lambda t: (-t.gain, t.feature))]
+            artifacts.write_atomic(work.path / FILE, ("\n".join(lines) + "\n").encode())
+    return _distinct(dictionary, read_candidates(out), settings.n_features)
+
+
+def read_candidates(path: Path) -> list[Candidate]:
+    """The rows of a finished folder of kind `candidates`, best first. Raises ArtifactError for anything else."""
+    manifest = artifacts.read_manifest(path, kind="candidates")
+    text = artifacts.check_file(path, manifest, FILE).read_text()
+    return [Candidate(**json.loads(line)) for line in text.splitlines() if line]
+
+
+def _try(
+    model: Model,
+    dictionary: Dictionary,
+    index: FeatureIndex,
+    features: Sequence[int],
+    settings: ChooseSettings,
+    work: Draft,
+) -> list[Candidate]:
+    """Selection figures of every feature; checkpointed after each."""
+    plain = generate(model, settings.prompts, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
+    texts = [(answer.prompt_tokens, answer.tokens) for answer in plain]
+    tried = [Candidate(**row) for row in (work.state() or {"tried": []})["tried"]]
+    for feature in features[len(tried) :]:
+        targets = index.feature(feature).top_tokens
+        clamp = Clamp(dictionary, (feature,), settings.strength)
+        own = effects(model, [clamp], texts, targets=targets)
+        control = effects(model, [RandomDirection(clamp, settings.seed + feature)], texts, targets=targets)
+        gain = np.mean([o.target_log_prob_shift for o in own]) - np.mean([c.target_log_prob_shift for c in control])
+        tried.append(Candidate(feature=feature, gain=float(gain), kl=float(np.mean([o.kl for o in own]))))
+        work.checkpoint({"tried": [asdict(t) for t in tried]})
+        progress.report("choose", len(tried), len(features), "features", best_gain=max(t.gain for t in tried))
+    return tried
+
+
+def _sharpest(index: FeatureIndex, settings: ChooseSettings) -> list[int]:
+    """Features of allowed density whose best top logit stands furthest above their tenth."""
+    table = index.features
+    density_F = table["density"].to_numpy()
+    allowed = np.flatnonzero((density_F >= settings.min_density) & (density_F <= settings.max_density))
+    if len(allowed) == 0:
+        raise ConfigError(
+            f"no feature has a density between {settings.min_density} and {settings.max_density}; widen the range"
+        )
+    logits = table["top_logits"]
+    sharpness = {int(f): float(np.mean(logits[int(f)].as_py()[:3])) for f in allowed}
+    return sorted(sharpness, key=lambda f: (-sharpness[f], f))[: settings.n_candidates]
+
+
+def _distinct(dictionary: Dictionary, ranked: Sequence[Candidate], n: int) -> list[Candidate]:
+    kept: list[Candidate] = []
+    for candidate in ranked:
+        direction_D = dictionary.W_dec[candidate.feature]
+        if all(float(direction_D @ dictionary.W_dec[other.feature]) < 0.5 for other in kept):
+            kept.append(candidate)
+        if len(kept) == n:
+            break
+    return kept

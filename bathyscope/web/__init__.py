@@ -1,0 +1,1 @@
+"""Show a run as one page that opens without a server or a network."""

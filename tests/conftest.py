@@ -1,0 +1,37 @@
+"""What every room's tests may use."""
+
+import socket
+from typing import Any
+
+import pytest
+import torch
+from tiny import tiny_model as build_tiny_model
+
+from bathyscope.models.model import Model
+
+
+@pytest.fixture
+def tiny_model() -> Model:
+    """A fresh 3-layer random Llama of width 32 with a byte tokenizer and a chat template."""
+    return build_tiny_model()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny tensors are faster on one thread, and sums come out the same on every machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that reaches beyond this machine fails, unless it is marked `real`."""
+    if request.node.get_closest_marker("real"):
+        return
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and address[0] not in ("localhost", "127.0.0.1", "::1"):
+            pytest.fail(f"the test connects to {address}; mark it `real` or do without the network")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)
