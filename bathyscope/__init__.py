@@ -4,7 +4,28 @@ Names are imported when they are first used: `import bathyscope` loads neither t
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bathyscope.activations.collect import collect
+    from bathyscope.activations.store import ActivationStore
+    from bathyscope.dictionaries.dictionary import (
+        Codes,
+        Dictionary,
+        load_dictionary,
+    )
+    from bathyscope.dictionaries.relu import ReLU
+    from bathyscope.dictionaries.topk import TopK
+    from bathyscope.dictionaries.train import train
+    from bathyscope.explanations.explain import explain
+    from bathyscope.explanations.mutual_information import MutualInformation
+    from bathyscope.features.index import FeatureIndex, index_features
+    from bathyscope.models.load import load_model
+    from bathyscope.steering.operations import Amplify, Clamp
+    from bathyscope.steering.steer import steer
+    from bathyscope.web.export import export
+
+__version__ = "0.1.0"
 
 _WHERE = {
     "ActivationStore": "bathyscope.activations.store",
@@ -26,8 +47,25 @@ _WHERE = {
     "train": "bathyscope.dictionaries.train",
 }
 
-__all__ = sorted(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
-__version__ = "0.1.0"
+__all__ = [
+    "ActivationStore",
+    "Amplify",
+    "Clamp",
+    "Codes",
+    "Dictionary",
+    "FeatureIndex",
+    "MutualInformation",
+    "ReLU",
+    "TopK",
+    "collect",
+    "explain",
+    "export",
+    "index_features",
+    "load_dictionary",
+    "load_model",
+    "steer",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """Write `docs/commands.md`: the help text of every command, as the command line prints it.
 
-    .venv/bin/python docs/generate.py
+.venv/bin/python docs/generate.py
 """
 
 import contextlib
@@ -11,8 +11,11 @@ from pathlib import Path
 from bathyscope.cli import main
 from bathyscope.cli.command import COMMANDS
 
-COLUMNS = 110
-"""Width of the help texts, whatever terminal they are written on."""
+TERMINAL = {"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
+"""The terminal that help texts are written for, whatever the real one is."""
+
+SUBCOMMANDS = {"train": ("topk", "relu")}
+"""Subcommands of commands, with help texts of their own."""
 
 HEAD = """# Commands
 
@@ -33,28 +36,21 @@ This file is written by `docs/generate.py`; a test compares it with what the com
 
 def commands() -> str:
     """The text of `docs/commands.md`."""
-    sections = [HEAD, _section("bathyscope --help", ["--help"])]
-    for name, entry in COMMANDS.items():
-        first = ["topk"] if name == "train" else []
-        sections.append(f"## {name}\n\n{entry.help}\n")
-        sections.append(_section(f"bathyscope {name} --help", [name, "--help"]))
-        if first:
-            sections += [_section(f"bathyscope {name} … {kind} --help", [name, *REQUIRED, kind, "--help"]) for kind in KINDS]
+    os.environ.update(TERMINAL)
+    sections = [HEAD, _help([])]
+    for name in COMMANDS:
+        sections += [f"## {name}\n", _help([name])]
+        sections += [_help([name, subcommand]) for subcommand in SUBCOMMANDS.get(name, ())]
     return "\n".join(sections)
 
 
-KINDS = ("topk", "relu")
-REQUIRED = ("--activations", "A", "--out", "B")
-
-
-def _section(title: str, arguments: list[str]) -> str:
+def _help(words: list[str]) -> str:
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        main(arguments)
+        main([*words, "--help"])
     lines = [line.rstrip() for line in said.getvalue().strip().splitlines()]
-    return "\n".join(["```", f"$ {title}", *lines, "```", ""])
+    return "\n".join(["```", " ".join(["$ bathyscope", *words, "--help"]), *lines, "```", ""])
 
 
 if __name__ == "__main__":
-    os.environ.update({"COLUMNS": str(COLUMNS), "NO_COLOR": "1", "TERM": "dumb"})
     Path(__file__).with_name("commands.md").write_text(commands())

@@ -123,5 +123,7 @@ def test_an_unknown_material_lists_the_nearest(capsys):
 
 
 def test_an_absent_artifact_says_what_was_expected(tmp_path, capsys):
-    line = refused(["train", "--activations", str(tmp_path / "none"), "--out", str(tmp_path / "d")], tmp_path / "d", capsys)
+    line = refused(
+        ["train", "--activations", str(tmp_path / "none"), "--out", str(tmp_path / "d")], tmp_path / "d", capsys
+    )
     assert "does not exist" in line and "activations" in line

@@ -75,6 +75,9 @@ def _gpt_neox() -> PreTrainedModel:
     return GPTNeoXForCausalLM(GPTNeoXConfig(**SHARED, intermediate_size=48))
 
 
+EMBEDDING_SCALE = {"gemma3": 0.2}
+"""Gemma multiplies its embeddings by √d_model."""
+
 ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
     "llama": _llama,
     "mistral": _mistral,
@@ -93,8 +96,10 @@ def tiny_model(architecture: str = "llama", seed: int = 0) -> Model:
         network = ARCHITECTURES[architecture]()
         with torch.no_grad():  # HF starts at std 0.02, where every logit is alike and attention is flat
             for name, parameter in network.named_parameters():
+                is_embedding = "emb" in name or "wte" in name
+                scale = EMBEDDING_SCALE.get(architecture, 0.5) if is_embedding else 0.25
                 if parameter.ndim > 1:
-                    parameter.copy_(torch.randn_like(parameter) * (0.5 if "emb" in name or "wte" in name else 0.25))
+                    parameter.copy_(torch.randn_like(parameter) * scale)
     network.eval().requires_grad_(False)
     name = f"tiny-{architecture}-{seed}"
     identity = {"name": name, "sha256": f"{seed:02x}" * 32, "dtype": "float32", "description": "random weights"}
@@ -121,7 +126,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 def _byte_tokenizer() -> Any:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-    vocabulary = {letter: byte for byte, letter in enumerate(_byte_letters())}
+    vocabulary = {letter: byte for byte, letter in enumerate(byte_letters())}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -132,7 +137,7 @@ def _byte_tokenizer() -> Any:
     return tokenizer
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """The letter that byte-level BPE writes for each byte 0–255 (Radford et al. 2019, GPT-2 `bytes_to_unicode`)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]

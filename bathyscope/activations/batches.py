@@ -7,7 +7,7 @@ needed to know what comes next, so a resumed stream reads nothing twice.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ class BatchPosition:
     """Batches of this epoch handed out."""
 
 
+@runtime_checkable
 class Shuffle(Protocol):
     """Hands out the rows of one epoch in a drawn order."""
 

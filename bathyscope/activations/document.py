@@ -7,7 +7,7 @@ is reported.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class Document:
     """The turns, if it is a conversation."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """A kind of text that has been opened and found readable."""
 

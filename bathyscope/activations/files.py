@@ -132,12 +132,10 @@ def decode(data: bytes, *, name: str) -> str | None:
     A byte-order mark decides, then a Python file's coding line, then UTF-8; bytes that are neither are read as
     Latin-1 with a log line, unless they hold NUL or other control bytes, as binary files do.
     """
-    for mark, encoding in BYTE_ORDER_MARKS.items():
-        if data.startswith(mark):
-            return _decoded(data, encoding)
-    if b"\0" in data:
+    marked = next((encoding for mark, encoding in BYTE_ORDER_MARKS.items() if data.startswith(mark)), None)
+    if marked is None and b"\0" in data:
         return None
-    text = _decoded(data, _python_encoding(data) if name.endswith(".py") else "utf-8")
+    text = _decoded(data, marked or (_python_encoding(data) if name.endswith(".py") else "utf-8"))
     if text is None and not set(data) & CONTROL_BYTES:
         log.warning("%s is not UTF-8 and is read as Latin-1", name)
         text = data.decode("latin-1")

@@ -6,7 +6,7 @@ from the first batch alone: whether a token is a sink depends on nothing that is
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 class Mask:
     """The rule of one collection, and how many tokens it has masked so far."""
 
-    def __init__(self, special: Int[np.ndarray, " V"], *, sink_multiple: float, state: Mapping[str, object]) -> None:
+    def __init__(self, special: Int[np.ndarray, " V"], *, sink_multiple: float, state: Mapping[str, Any]) -> None:
         self._special, self._multiple = special, sink_multiple
-        self.median_norms: dict[str, float] = dict(state.get("median_norms", {}))  # pyright: ignore
+        self.median_norms: dict[str, float] = dict(state.get("median_norms", {}))
         """Hookpoint → median norm of the ordinary tokens of the first batch that has some."""
-        self.n_special = int(state.get("n_special", 0))  # pyright: ignore
-        self.n_sinks = int(state.get("n_sinks", 0))  # pyright: ignore
+        self.n_special: int = state.get("n_special", 0)
+        self.n_sinks: int = state.get("n_sinks", 0)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """What a checkpoint keeps and `__init__` takes back."""
         return {"median_norms": self.median_norms, "n_special": self.n_special, "n_sinks": self.n_sinks}
 

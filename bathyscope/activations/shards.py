@@ -1,11 +1,10 @@
 """Shards: safetensors files with one [rows, D] tensor per hookpoint, written whole and read by row through a map."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -65,7 +64,7 @@ def open_shard(file: Path, *, n_rows: int, widths: Mapping[str, int]) -> Shard:
         with file.open("rb") as stream:
             start = 8 + int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(start - 8))
-        n_bytes = os.path.getsize(file)
+        n_bytes = file.stat().st_size
         rows = {name: _map(file, header[name], start, n_bytes) for name in widths}
     except (ValueError, KeyError, TypeError, OverflowError, MemoryError) as error:
         raise ArtifactError(f"{file} is no readable shard: {type(error).__name__} {error}") from error
@@ -75,8 +74,8 @@ def open_shard(file: Path, *, n_rows: int, widths: Mapping[str, int]) -> Shard:
     return Shard(rows)
 
 
-def _map(file: Path, entry: Mapping[str, object], start: int, n_bytes: int) -> NDArray[np.signedinteger]:
-    shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]  # pyright: ignore
+def _map(file: Path, entry: Mapping[str, Any], start: int, n_bytes: int) -> NDArray[np.signedinteger]:
+    shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
     kind = _BITS[str(entry["dtype"])]
     if start + end > n_bytes or end - begin != kind.itemsize * int(np.prod(shape)):
         raise ValueError("the header does not fit the file")

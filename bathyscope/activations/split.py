@@ -3,9 +3,9 @@
 from fractions import Fraction
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, UInt
 
-BLOCK = 20
+BLOCK = 10
 """Consecutive documents among which the held-out ones are drawn: the share holds in every stretch of the stream."""
 
 
@@ -26,7 +26,7 @@ def held_out(documents: Int[np.ndarray, " M"], *, share: float, seed: int) -> Bo
     return (ranks < quotas[:, None]).ravel()[documents]
 
 
-def _hash(numbers: Int[np.ndarray, " M"], seed: int) -> Int[np.ndarray, " M"]:
+def _hash(numbers: UInt[np.ndarray, " M"], seed: int) -> UInt[np.ndarray, " M"]:
     """splitmix64 of number and seed (Steele, Lea & Flood 2014)."""
     with np.errstate(over="ignore"):
         z = numbers * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed % 2**64) * np.uint64(0xD1B54A32D192ED03)

@@ -1,7 +1,7 @@
 """The finished dictionary: neutral weights and a rule, whatever kind it was trained as, and its folder on disk.
 
-`pre = x @ W_enc + b_enc` (or `(x - b_dec) @ W_enc + b_enc`), `c = rule(pre)`, `x̂ = c @ W_dec + b_dec`, with decoder rows
-of length 1 and no activation scale left: x and x̂ are the model's own activations. Knows nothing of training.
+`pre = x @ W_enc + b_enc` (or `(x - b_dec) @ W_enc + b_enc`), `c = rule(pre)`, `x̂ = c @ W_dec + b_dec`. Decoder rows have
+length 1 and no activation scale is left: x and x̂ are the model's own activations. Knows nothing of training.
 """
 
 import dataclasses
@@ -62,7 +62,9 @@ class Dictionary:
 
     def __post_init__(self) -> None:
         if self.max_activation is not None and tuple(self.max_activation.shape) != (self.n_features,):
-            raise ArtifactError(f"max_activation has shape {tuple(self.max_activation.shape)}, expected [{self.n_features}]")
+            raise ArtifactError(
+                f"max_activation has shape {tuple(self.max_activation.shape)}, expected [{self.n_features}]"
+            )
 
     @property
     def d_model(self) -> int:

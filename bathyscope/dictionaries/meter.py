@@ -19,15 +19,14 @@ class Meter:
         self._sizes: list[int] = []
         self._names: tuple[str, ...] = ()
 
-    def add(self, loss: Loss, x_ND: Float[Tensor, "N D"], gradient_norm: Float[Tensor, ""]) -> None:
+    def add(self, loss: Loss, gradient_norm: Float[Tensor, ""]) -> None:
         """Take in one step."""
-        variance_D, mean_D = torch.var_mean(x_ND, dim=0, correction=0)
         self._names = tuple(loss.parts)
-        figures = [loss.total.detach(), loss.squared_error, variance_D.sum() * len(x_ND), loss.fires_F.sum()]
+        figures = [loss.total.detach(), loss.squared_error, loss.target.variation, loss.fires_F.sum()]
         figures += [gradient_norm, *loss.parts.values()]
         self._rows.append(torch.stack([figure.double() for figure in figures]))
-        self._means.append(mean_D)
-        self._sizes.append(len(x_ND))
+        self._means.append(loss.target.mean_D)
+        self._sizes.append(loss.target.n)
 
     @property
     def n_steps(self) -> int:

@@ -16,6 +16,7 @@ from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.kernels.decode import decode_pairs
+from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.rules import Positive
 from bathyscope.dictionaries.schedule import Optimisation, ramp
 from bathyscope.dictionaries.trainee import Loss, Trainee
@@ -94,6 +95,7 @@ class ReLUTrainee(Trainee):
             total=error + sparsity,
             parts={"error": error.detach(), "sparsity": sparsity.detach()},
             squared_error=squared_error.detach(),
+            target=moments(x_ND),
             fires_F=(codes_NF != 0).sum(0),
         )
 

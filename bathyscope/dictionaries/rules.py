@@ -31,8 +31,7 @@ class Largest:
 
     def keep(self, pre_NF: Float[Tensor, "N F"], threshold_F: Float[Tensor, " F"] | None) -> Codes:
         """Codes of the k largest pre-activations; equal ones are kept in order of the feature number on a CPU."""
-        indices_NK = select_largest(pre_NF, self.k)
-        return Codes(pre_NF.gather(1, indices_NK).relu(), indices_NK, pre_NF.shape[1])
+        return Codes(*select_largest(pre_NF, self.k), pre_NF.shape[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,8 +28,10 @@ class Optimisation:
     def __post_init__(self) -> None:
         if not 0 < self.lr < float("inf"):
             raise ConfigError(f"lr is {self.lr}: expected a positive number")
-        if not (0 <= self.warm_up and 0 <= self.decay and self.warm_up + self.decay <= 1):
-            raise ConfigError(f"warm-up {self.warm_up} and decay {self.decay} are shares of one run: their sum is at most 1")
+        if not (self.warm_up >= 0 and self.decay >= 0 and self.warm_up + self.decay <= 1):
+            raise ConfigError(
+                f"warm-up {self.warm_up} and decay {self.decay} are shares of one run: their sum is at most 1"
+            )
         if not 0 <= self.clip_norm < float("inf"):
             raise ConfigError(f"clip_norm is {self.clip_norm}: expected a positive number, or 0 to never clip")
 

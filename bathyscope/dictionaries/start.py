@@ -42,7 +42,9 @@ def bias_start(x_ND: Float[Tensor, "N D"], start: BiasStart) -> Float[Tensor, " 
             return geometric_median(x_ND[::step])
 
 
-def geometric_median(x_ND: Float[Tensor, "N D"], *, n_rounds: int = 200, tolerance: float = 1e-6) -> Float[Tensor, " D"]:
+def geometric_median(
+    x_ND: Float[Tensor, "N D"], *, n_rounds: int = 200, tolerance: float = 1e-6
+) -> Float[Tensor, " D"]:
     """The point with the least sum of distances to the rows (Weiszfeld's iteration in float64), as float32.
 
     Unlike the mean it is not drawn away by a few activations of huge norm. Stops when a round moves it by less than

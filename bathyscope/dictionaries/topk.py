@@ -17,10 +17,14 @@ from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.kernels.auxiliary import auxiliary_guess
 from bathyscope.dictionaries.kernels.decode import decode_pairs
-from bathyscope.dictionaries.kernels.encode import Pairs, encode_largest
+from bathyscope.dictionaries.kernels.encode import encode_largest
+from bathyscope.dictionaries.kernels.error import reconstruction_error
+from bathyscope.dictionaries.kernels.moments import Moments, moments
+from bathyscope.dictionaries.kernels.select import Pairs
+from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
 from bathyscope.dictionaries.rules import Largest
 from bathyscope.dictionaries.schedule import Optimisation
-from bathyscope.dictionaries.trainee import Loss, Trainee, project_gradient, unit_rows
+from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
 
@@ -88,19 +92,18 @@ class TopKTrainee(Trainee):
 
     def loss(self, x_ND: Float[Tensor, "N D"], *, progress: float = 1.0) -> Loss:
         """Both summands; the auxiliary one counts features as dead that were silent up to this batch, included."""
-        pairs = self._pairs(x_ND)
-        residual_ND = x_ND - decode_pairs(*pairs, self.W_dec_FD, self.b_pre_D)
-        squared_error = residual_ND.square().sum()
-        error = _normalised(squared_error, x_ND)
+        target, pairs = moments(x_ND), self._pairs(x_ND)
+        error = reconstruction_error(x_ND, *pairs, self.W_dec_FD, self.b_pre_D)
         fires_F = Codes(pairs.values_NK.detach(), pairs.indices_NK, self.kind.n_features).fires()
-        parts = {"error": error}
+        parts = {"error": _share(error.squared, target)}
         if self.kind.aux_coefficient > 0:
             dead_F = self.silence.after(fires_F, len(x_ND)) >= self.kind.dead_after_tokens
-            parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(x_ND, residual_ND.detach(), dead_F)
+            parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(x_ND, error.residual_ND, dead_F)
         return Loss(
             total=torch.stack(list(parts.values())).sum(),
             parts={name: part.detach() for name, part in parts.items()},
-            squared_error=squared_error.detach(),
+            squared_error=error.squared.detach(),
+            target=target,
             fires_F=fires_F,
         )
 
@@ -112,7 +115,7 @@ class TopKTrainee(Trainee):
             return x_ND.new_zeros(())
         weights = (self.W_enc_FD, self.b_enc_F, self.W_dec_FD)
         guess_ND = auxiliary_guess(x_ND - self.b_pre_D, dead_F, *weights, self.k_aux)
-        return _normalised((residual_ND - guess_ND).square().sum(), residual_ND) * dead_F.any()
+        return _share((residual_ND - guess_ND).square().sum(), moments(residual_ND)) * dead_F.any()
 
     def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
         """Codes of scaled activations."""
@@ -140,10 +143,8 @@ class TopKTrainee(Trainee):
         return encode_largest(x_ND, self.b_pre_D, self.W_enc_FD, self.b_enc_F, self.kind.k)
 
 
-def _normalised(square: Tensor, x_ND: Tensor) -> Tensor:
-    """`square / Σ_n ‖x_n - x̄‖²` with x̄ the batch's mean; 0 for a batch without variance (one token, or all alike)."""
-    mean_D = x_ND.mean(0)
-    variation = (x_ND - mean_D).square().sum()
-    floor = torch.finfo(x_ND.dtype).eps ** 2 * len(x_ND) * mean_D.square().sum()
-    varies = variation > floor
+def _share(square: Tensor, of: Moments) -> Tensor:
+    """`square / Σ_n ‖x_n - x̄‖²` with the batch's mean; 0 for a batch without variation (one token, or all alike)."""
+    variation = of.variation.to(square.dtype)
+    varies = variation > 0
     return torch.where(varies, square / torch.where(varies, variation, 1), 0 * square)

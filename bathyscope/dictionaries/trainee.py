@@ -7,7 +7,7 @@ A new kind is one file with a frozen settings class (a `Kind`) and a final modul
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.dictionaries.kernels.moments import Moments
 from bathyscope.dictionaries.schedule import Optimisation
 
 
@@ -29,6 +30,8 @@ class Loss:
     """Its summands by name, detached."""
     squared_error: Float[Tensor, ""]
     """Σ_n ‖x_n - x̂_n‖², detached."""
+    target: Moments
+    """Mean and variation of what is reconstructed, so that the loop can say how much of it is explained."""
     fires_F: Int[Tensor, " F"]
     """Number of tokens of the batch in which each feature was active (≠ 0)."""
 
@@ -74,6 +77,8 @@ class Trainee(nn.Module, ABC):
         """
 
 
+@runtime_checkable
+@runtime_checkable
 class Kind(Protocol):
     """Settings of one kind of dictionary: a frozen dataclass."""
 
@@ -99,17 +104,3 @@ class Kind(Protocol):
     def build(self, d_model: int, *, generator: torch.Generator) -> Trainee:
         """A fresh trainee on the CPU. Raises ConfigError when the settings do not fit the width."""
         ...
-
-
-def project_gradient(W_dec_FD: nn.Parameter) -> None:
-    """Take off each row's gradient what is parallel to the row, so that the step does not fight the unit length."""
-    gradient_FD = W_dec_FD.grad
-    if gradient_FD is not None:
-        with torch.no_grad():
-            gradient_FD.addcmul_(W_dec_FD, torch.linalg.vecdot(gradient_FD, W_dec_FD)[:, None], value=-1)
-
-
-def unit_rows(W_dec_FD: nn.Parameter) -> None:
-    """Give each row length 1."""
-    with torch.no_grad():
-        W_dec_FD.div_(W_dec_FD.norm(dim=1, keepdim=True).clamp_min(1e-30))

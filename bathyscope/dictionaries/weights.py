@@ -37,7 +37,9 @@ class Weights:
         wanted = {"W_enc": (d, f), "b_enc": (f,), "W_dec": (f, d), "b_dec": (d,), "threshold": (f,)}
         for name, tensor in self.tensors().items():
             if tuple(tensor.shape) != wanted[name]:
-                raise ArtifactError(f"{name} has shape {tuple(tensor.shape)}, expected {wanted[name]} from W_enc [D, F]")
+                raise ArtifactError(
+                    f"{name} has shape {tuple(tensor.shape)}, expected {wanted[name]} from W_enc [D, F]"
+                )
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors by name, without those that are None."""

@@ -1,6 +1,5 @@
 """From what the pass found to the rows of the two tables: every block of features is read once."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,13 @@ from bathyscope.features.density import FiringSums, cluster_size, density
 from bathyscope.features.encode import Encoded
 from bathyscope.features.examples import GROUPS, Examples, choose_examples
 from bathyscope.features.logits import LogitTokens, logit_tokens
-from bathyscope.features.neighbours import Neighbours, cofiring_neighbours, decoder_neighbours
+from bathyscope.features.neighbours import cofiring_neighbours, decoder_neighbours
 from bathyscope.features.postings import Block
 from bathyscope.features.settings import IndexSettings
 from bathyscope.features.statistics import Statistics, firing_sums, statistics
 from bathyscope.models.model import Model
 
-Columns = Mapping[str, Any]
+Columns = dict[str, Any]
 
 
 def write_tables(
@@ -99,7 +98,8 @@ def _logit_columns(model: Model, dictionary: Dictionary, settings: IndexSettings
     if dictionary.d_model == model.d_model:
         found = logit_tokens(model, dictionary.W_dec, n=settings.n_logits)
     else:
-        found = LogitTokens(*(np.zeros((dictionary.n_features, 0)) for _ in range(4)))
+        none = np.zeros((dictionary.n_features, 0))
+        found = LogitTokens(top_tokens=none, top_logits=none, bottom_tokens=none, bottom_logits=none)
     return {
         "top_tokens": layout.rectangle(found.top_tokens, pa.int32()),
         "top_logits": layout.rectangle(found.top_logits, pa.float32()),

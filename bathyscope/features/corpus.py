@@ -42,10 +42,12 @@ class Corpus:
 
     @property
     def n_rows(self) -> int:
+        """Kept tokens."""
         return len(self.row_tokens)
 
     @property
     def n_tiles(self) -> int:
+        """Tiles, those without any kept token included."""
         return len(self.tile_starts)
 
     def windows(

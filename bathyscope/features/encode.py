@@ -77,8 +77,7 @@ def _batch(
         pre_NF = dictionary.pre(x_ND)
         codes = dictionary.rule.keep(pre_NF, dictionary.threshold)
         fires_NK = codes.values_NK > 0
-        tiles = torch.from_numpy(corpus.row_tiles[start:stop].astype(np.int64))
-        near.update(pre_NF, fires_NK, codes.indices_NK, tiles, first_row=start)
+        near.update(pre_NF, fires_NK, codes.indices_NK, corpus.row_tiles[start:stop], first_row=start)
         rows = fires_NK.nonzero()[:, 0].cpu().numpy() + start
         return rows, codes.indices_NK[fires_NK].cpu().numpy(), codes.values_NK[fires_NK].float().cpu().numpy()
 

@@ -4,6 +4,7 @@ Works on a block of features whose firings are all known, so intervals are exact
 offsets and values are kept; text is cut from stored ids when it is read.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,9 +67,11 @@ def choose_examples(
 
 def _top(block: Block, figures: Statistics, corpus: Corpus, settings: IndexSettings) -> Windows:
     """The highest firing of each tile, highest first: neighbours of a peak are no examples of their own."""
-    tile = block.features * corpus.n_tiles + corpus.row_tiles[block.rows]
-    _, first = np.unique(tile[figures.by_value], return_index=True)
-    firings, groups = figures.by_value[np.sort(first)], np.full(len(first), GROUPS.index("top"))
+    places = np.empty(len(block.rows), dtype=np.int64)
+    places[figures.by_value] = np.arange(len(places))
+    starts = np.flatnonzero(np.diff(_tile_keys(block, corpus), prepend=-1))
+    peaks = np.minimum.reduceat(places, starts) if len(starts) else starts
+    firings, groups = figures.by_value[np.sort(peaks)], np.full(len(peaks), GROUPS.index("top"))
     return around_firings(block, firings, groups, corpus=corpus, settings=settings)
 
 
@@ -113,7 +116,8 @@ def _near(
 def _silent(block: Block, corpus: Corpus, settings: IndexSettings) -> Windows:
     """The tiles of tokens drawn uniformly from the tiles in which the feature never fires."""
     tries = 4 * settings.silent + _TRIES if settings.silent else 0
-    fired = np.unique(block.features * corpus.n_tiles + corpus.row_tiles[block.rows])
+    keys = _tile_keys(block, corpus)
+    fired = keys[np.diff(keys, prepend=-1) > 0]
     features = np.repeat(np.arange(block.n_features), tries)
     attempts = np.tile(np.arange(tries), block.n_features)
     bits = random_bits(settings.seed + _SILENT_SALT, features + block.first, attempts)
@@ -158,7 +162,7 @@ def _distinct(
     order = np.argsort(key, kind="stable")
     edges = np.append(np.flatnonzero(np.diff(key[order], prepend=-1)), len(order))
     chosen, ranks = list[int](), list[int]()
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         limit, taken = limits[candidates.groups[order[first]]], _Taken(corpus, per_document)
         for i in order[first:last]:
             if len(taken.windows) == limit:
@@ -192,6 +196,11 @@ class _Taken:
         self._texts.add(text)
         self._documents[document] = self._documents.get(document, 0) + 1
         return True
+
+
+def _tile_keys(block: Block, corpus: Corpus) -> Int[np.ndarray, " E"]:
+    """Feature and tile of each firing in one number, ascending."""
+    return block.features * corpus.n_tiles + corpus.row_tiles[block.rows]
 
 
 def _contains(ordered: Int[np.ndarray, " A"], wanted: Int[np.ndarray, " B"]) -> Bool[np.ndarray, " B"]:

@@ -24,7 +24,7 @@ from bathyscope.features.columns import write_tables
 from bathyscope.features.corpus import Corpus, corpus_of
 from bathyscope.features.encode import FRESH, encode
 from bathyscope.features.reader import KIND, Example, FeatureIndex, FeatureRow
-from bathyscope.features.settings import IndexSettings
+from bathyscope.features.settings import DEFAULTS, IndexSettings
 from bathyscope.features.tokens import TokenTable
 from bathyscope.files import write_atomic
 from bathyscope.models.hookpoints import width
@@ -45,7 +45,7 @@ def index_features(
     text: ActivationStore | Text,
     *,
     out: Path,
-    settings: IndexSettings = IndexSettings(),
+    settings: IndexSettings = DEFAULTS,
 ) -> FeatureIndex:
     """The index of `dictionary` over `text`, in the folder `out` (kind `features`).
 

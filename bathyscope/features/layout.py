@@ -3,6 +3,7 @@
 Row groups are small and in order of the feature, so that one feature's page reads one of each.
 """
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ EXAMPLES_FILE = "examples.parquet"
 TOKENS_FILE = "tokens.npy"
 DOCUMENTS_FILE = "documents.npy"
 VOCABULARY_FILE = "vocabulary.parquet"
+STRINGS_FILE = "token_strings.json"
+"""[id, text] of every token that the index mentions, each on its own: for readers without Parquet."""
 SOURCES_FILE = "sources.json"
 SUMMARY_FILE = "summary.json"
 
@@ -69,9 +72,8 @@ class TableWriter:
 
     def __init__(self, file: Path, schema: pa.Schema, *, features_per_group: int) -> None:
         self._schema, self._per_group = schema, features_per_group
-        self._writer = pq.ParquetWriter(
-            file, schema, compression="zstd", use_dictionary=["group"], write_statistics=["feature"]
-        )
+        options: dict[str, Any] = {"use_dictionary": ["group"], "write_statistics": ["feature"]}
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd", **options)
 
     def __enter__(self) -> "TableWriter":
         return self
@@ -90,7 +92,7 @@ class TableWriter:
         table = pa.Table.from_arrays(arrays, schema=self._schema)
         group = np.asarray(columns["feature"]) // self._per_group
         edges = np.append(np.flatnonzero(np.diff(group, prepend=-1)), len(group))
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
+        for first, last in itertools.pairwise(edges):
             self._writer.write_table(table.slice(int(first), int(last - first)))
 
 

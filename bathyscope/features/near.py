@@ -1,5 +1,6 @@
 """Near misses: for each feature the tiles of text where it does not fire but comes closest to firing."""
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -18,34 +19,64 @@ class NearMisses:
         self.values = torch.full((n_features, n), -torch.inf)
         """Highest pre-activation in each tile, best first; −inf where there are fewer than `n`."""
         self.rows = torch.zeros(n_features, n, dtype=torch.int64)
-        """Row where it was reached."""
+        """Row where it was reached, the first of them."""
 
     def update(
         self,
         pre_NF: Float[Tensor, "N F"],
         fires_NK: Bool[Tensor, "N K"],
         indices_NK: Int[Tensor, "N K"],
-        tiles: Int[Tensor, " N"],
+        tiles_N: Int[np.ndarray, " N"],
         *,
         first_row: int,
     ) -> None:
         """Take the next rows: pre-activations, which codes fire, and each row's tile (non-decreasing)."""
         if self.n == 0:
             return
-        _, lengths = torch.unique_consecutive(tiles, return_counts=True)
-        best = [part.max(dim=0) for part in pre_NF.split(lengths.tolist())]
-        values_TF = torch.stack([part.values for part in best])
-        tile_starts = lengths.cumsum(0) - lengths
-        rows_TF = torch.stack([part.indices for part in best]) + (tile_starts.to(pre_NF.device) + first_row)[:, None]
-        ordinal_N = torch.repeat_interleave(torch.arange(len(lengths)), lengths).to(pre_NF.device)
-        values_TF[ordinal_N[:, None].expand_as(indices_NK)[fires_NK], indices_NK[fires_NK]] = -torch.inf
-        values_TF[values_TF <= self.minimum] = -torch.inf
-        self._merge(values_TF.T.cpu(), rows_TF.T.cpu())
+        starts = np.flatnonzero(np.diff(tiles_N, prepend=-1))
+        stops = np.append(starts[1:], len(tiles_N))
+        best_TF = tile_maxima(pre_NF, starts, stops)
+        ordinal_N = torch.from_numpy(np.repeat(np.arange(len(starts)), stops - starts)).to(pre_NF.device)
+        best_TF[ordinal_N[:, None].expand_as(indices_NK)[fires_NK], indices_NK[fires_NK]] = -torch.inf
+        best_FT = best_TF.masked_fill_(best_TF <= self.minimum, -torch.inf).T.cpu()
+        features, places, tiles = self._merge(best_FT)
+        columns_MF = pre_NF.cpu() if pre_NF.device.type != "cpu" else pre_NF
+        self.rows[features, places] = first_row + _first_maxima(columns_MF, features, starts[tiles], stops[tiles])
 
-    def _merge(self, values_FT: Float[Tensor, "F T"], rows_FT: Int[Tensor, "F T"]) -> None:
-        touched = (values_FT > self.values[:, -1:]).any(dim=1).nonzero().squeeze(1)
-        values = torch.cat([self.values[touched], values_FT[touched]], dim=1)
-        rows = torch.cat([self.rows[touched], rows_FT[touched]], dim=1)
-        values, order = values.sort(dim=1, descending=True, stable=True)
-        self.values[touched] = values[:, : self.n]
-        self.rows[touched] = rows.gather(1, order[:, : self.n])
+    def _merge(self, best_FT: Float[Tensor, "F T"]) -> tuple[Int[Tensor, " M"], Int[Tensor, " M"], Int[Tensor, " M"]]:
+        """Sort the tiles' values in; returns feature, place and tile of each that got in, its row yet to be found."""
+        touched = (best_FT > self.values[:, -1:]).any(dim=1).nonzero().squeeze(1)
+        values, order = torch.cat([self.values[touched], best_FT[touched]], dim=1).sort(
+            dim=1, descending=True, stable=True
+        )
+        values, order = values[:, : self.n], order[:, : self.n]
+        self.values[touched] = values
+        self.rows[touched] = self.rows[touched].gather(1, order.clamp(max=self.n - 1))
+        which, places = ((order >= self.n) & values.isfinite()).nonzero(as_tuple=True)
+        return touched[which], places, order[which, places] - self.n
+
+
+def tile_maxima(
+    pre_NF: Float[Tensor, "N F"], starts: Int[np.ndarray, " T"], stops: Int[np.ndarray, " T"]
+) -> Float[Tensor, "T F"]:
+    """Column maxima of each range of rows. NumPy on a CPU, where it is 20 times as fast as PyTorch (2.13)."""
+    ranges = zip(starts.tolist(), stops.tolist(), strict=True)
+    if pre_NF.device.type == "cpu":
+        matrix = pre_NF.detach().numpy()
+        return torch.from_numpy(np.stack([matrix[start:stop].max(axis=0) for start, stop in ranges]))
+    return torch.stack([pre_NF[start:stop].amax(dim=0) for start, stop in ranges])
+
+
+def _first_maxima(
+    pre_NF: Float[Tensor, "N F"],
+    features: Int[Tensor, " M"],
+    starts: Int[np.ndarray, " M"],
+    stops: Int[np.ndarray, " M"],
+) -> Int[Tensor, " M"]:
+    """The first row in each range at which the range's feature is largest."""
+    if len(features) == 0:
+        return features
+    offsets = torch.arange(int((stops - starts).max()))
+    last = torch.from_numpy(stops - 1)[:, None]
+    rows = torch.minimum(torch.from_numpy(starts)[:, None] + offsets, last)
+    return rows.gather(1, pre_NF[rows, features[:, None]].argmax(dim=1, keepdim=True)).squeeze(1)

@@ -48,3 +48,7 @@ class IndexSettings:
         for name in ("per_tenth", "near_misses", "silent"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
+
+
+DEFAULTS = IndexSettings()
+"""The settings as they are."""

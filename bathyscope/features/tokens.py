@@ -40,7 +40,7 @@ class TokenTable:
     def load(cls, file: Path) -> "TokenTable":
         """The table that `save` wrote."""
         try:
-            table = pq.read_table(file, partitioning=None)
+            table = pq.ParquetFile(file).read()
             pieces, special = table["bytes"].to_pylist(), table["special"].to_pylist()
         except (OSError, KeyError, pa.ArrowInvalid) as error:
             raise ArtifactError(f"{file} cannot be read as a token table: {error}") from error

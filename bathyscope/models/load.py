@@ -18,7 +18,7 @@ from bathyscope import materials
 from bathyscope.errors import BathyscopeError, ConfigError, DeviceError, ModelError
 from bathyscope.files import sha256
 from bathyscope.models.gguf import converted
-from bathyscope.models.model import Model, PreTrainedModel, PreTrainedTokenizerBase
+from bathyscope.models.model import Model, PreTrainedModel
 from bathyscope.models.quiet import quiet
 
 __all__ = ["DType", "Model", "load_model"]
@@ -135,7 +135,7 @@ def _open(source: Path | str, name: str, identity: dict[str, str], dtype: DType,
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
     except Exception as error:  # transformers and huggingface_hub raise a dozen kinds
         raise _opening_failed(source, error) from error
-    _require_usable(name, network, tokenizer, report)
+    _require_usable(name, network, report)
     if isinstance(source, str) and revision is None:
         identity = {**identity, "revision": str(network.config._commit_hash)}  # noqa: SLF001  (no public name)
     try:
@@ -147,9 +147,7 @@ def _open(source: Path | str, name: str, identity: dict[str, str], dtype: DType,
     return Model(network=network, tokenizer=tokenizer, name=name, identity=identity)
 
 
-def _require_usable(
-    name: str, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, report: dict[str, Any]
-) -> None:
+def _require_usable(name: str, network: PreTrainedModel, report: dict[str, Any]) -> None:
     """Raise ModelError when weights were missing (they would be random numbers) or stayed quantised."""
     for problem in ("missing_keys", "mismatched_keys"):
         found = sorted(str(key) for key in report[problem])
@@ -158,8 +156,6 @@ def _require_usable(
     packed = [key for key, weight in network.named_parameters() if not weight.is_floating_point()]
     if packed:
         raise ModelError(f"{name} holds quantised weights ({packed[0]}, …); load an unquantised model or a GGUF file")
-    if len(tokenizer) > network.config.get_text_config(decoder=True).vocab_size:
-        raise ModelError(f"{name}: its tokenizer has {len(tokenizer)} tokens, more than the network knows")
 
 
 def _opening_failed(source: Path | str, error: Exception) -> BathyscopeError:

@@ -59,16 +59,25 @@ def prompt_tokens(model: Model, prompt: str, *, chat: bool | None = None, system
     return chat_tokens(model, [*head, {"role": "user", "content": prompt}])
 
 
+def special_tokens(model: Model) -> frozenset[int]:
+    """Tokens that are marks rather than text: begin, end, padding, chat marks, and every other one flagged special.
+
+    `tokenizer.all_special_ids` alone holds only those that have a role such as `bos_token`.
+    """
+    added: Any = model.tokenizer.added_tokens_decoder
+    flagged = (int(token) for token, entry in added.items() if entry.special)
+    return frozenset((*flagged, *(int(token) for token in model.tokenizer.all_special_ids)))
+
+
 def stop_tokens(model: Model) -> frozenset[int]:
     """Tokens that end an answer: the end tokens of network and tokenizer, and what closes a turn of the template."""
-    settings = model.network.generation_config
-    ends: Any = None if settings is None else settings.eos_token_id
+    ends: Any = model.network.generation_config.eos_token_id
     found: set[int] = {ends} if isinstance(ends, int) else set(ends or ())
     if isinstance(model.tokenizer.eos_token_id, int):
         found.add(model.tokenizer.eos_token_id)
     if has_chat_template(model):
         turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        special = set(model.tokenizer.all_special_ids)
+        special = special_tokens(model)
         closing = [token for token in chat_tokens(model, turn, answer=False) if token in special]
         found.update(closing[-1:])
     return frozenset(int(token) for token in found)

@@ -187,7 +187,8 @@ class RandomDirection:
 
 def _codes_of(dictionary: Dictionary, x_ND: Tensor, features: tuple[int, ...] | list[int]) -> Tensor:
     """Codes of the chosen features only, [N, M]."""
-    return dictionary.encode(x_ND).dense()[:, list(features)]
+    codes = dictionary.encode(x_ND)
+    return torch.stack([(codes.values_NK * (codes.indices_NK == f)).sum(1) for f in features], dim=1)
 
 
 def _check(dictionary: Dictionary, features: tuple[int, ...] | list[int]) -> None:

@@ -4,7 +4,14 @@ import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const FILES = ["index.html", "package-lock.json", "package.json", "svelte.config.js", "tsconfig.json", "vite.config.ts"];
+const FILES = [
+  "index.html",
+  "package-lock.json",
+  "package.json",
+  "svelte.config.js",
+  "tsconfig.json",
+  "vite.config.ts",
+];
 const FOLDERS = ["build", "src"];
 
 /** Paths, relative to the front end's folder, of every file that decides the build; tests are left out. */
@@ -12,7 +19,11 @@ export function sourceFiles(root: string): string[] {
   const inside = FOLDERS.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile() && !entry.name.endsWith(".test.ts"))
-      .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1).replaceAll("\\", "/")),
+      .map((entry) =>
+        join(entry.parentPath, entry.name)
+          .slice(root.length + 1)
+          .replaceAll("\\", "/"),
+      ),
   );
   return [...FILES, ...inside].sort();
 }
@@ -21,7 +32,11 @@ export function sourceFiles(root: string): string[] {
 export function sourcesDigest(root: string): string {
   const sum = createHash("sha256");
   for (const file of sourceFiles(root)) {
-    sum.update(file).update("\0").update(readFileSync(join(root, file))).update("\0");
+    sum
+      .update(file)
+      .update("\0")
+      .update(readFileSync(join(root, file)))
+      .update("\0");
   }
   return sum.digest("hex");
 }

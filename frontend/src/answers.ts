@@ -16,7 +16,11 @@ export interface Answer {
 
 /** Features that were steered with, in order of appearance. */
 export function steeredFeatures(answers: readonly Answer[]): number[] {
-  return [...new Set(answers.flatMap((answer) => (answer.arm !== "plain" && answer.feature !== null ? [answer.feature] : [])))];
+  return [
+    ...new Set(
+      answers.flatMap((answer) => (answer.arm !== "plain" && answer.feature !== null ? [answer.feature] : [])),
+    ),
+  ];
 }
 
 /** Strengths used with a feature, ascending. */
@@ -59,7 +63,9 @@ const ARMS: Record<string, Dose["arm"]> = { "steered feature": "feature", "rando
 
 /** Effect figures that a feature's answers or score rows carry. */
 export function effectNames(answers: readonly Answer[], feature: number): string[] {
-  return [...new Set(answers.filter((answer) => answer.feature === feature).flatMap((answer) => Object.keys(answer.effect)))];
+  return [
+    ...new Set(answers.filter((answer) => answer.feature === feature).flatMap((answer) => Object.keys(answer.effect))),
+  ];
 }
 
 /**

@@ -45,10 +45,11 @@ export function size(bytes: number | null | undefined): string {
   return `${figure(bytes / 10 ** (3 * power), 3)} ${units[power]}`;
 }
 
-/** An interval as `[0.31, 0.55]`; an end that was not measured reads as unbounded. */
+/** An interval as `[0.31, 0.55]`; an end that was not measured reads as unbounded; a common per-cent sign is said once. */
 export function interval(low: number | null, high: number | null, format: (value: number) => string = figure): string {
   if (low == null && high == null) return "no interval";
-  return `[${low == null ? "−∞" : format(low)}, ${high == null ? "∞" : format(high)}]`;
+  const [from, to] = [low == null ? "−∞" : format(low), high == null ? "∞" : format(high)];
+  return from.endsWith(" %") && to.endsWith(" %") ? `[${from.slice(0, -2)}, ${to.slice(0, -2)}] %` : `[${from}, ${to}]`;
 }
 
 function minus(text: string): string {

@@ -32,7 +32,8 @@ const KNOWN: Record<string, Metric> = {
   },
   "ce loss recovered": {
     label: "Loss recovered",
-    meaning: "The model runs on with the reconstruction in place of the layer; 0 % = zeroed layer, 100 % = untouched model.",
+    meaning:
+      "The model runs on with the reconstruction in place of the layer; 0 % = zeroed layer, 100 % = untouched model.",
     better: "more",
     format: share,
     range: [0, 1],
@@ -78,7 +79,8 @@ const KNOWN: Record<string, Metric> = {
   },
   "target log-prob shift": {
     label: "Shift of the feature's own tokens",
-    meaning: "Change of log P(any of the feature's top tokens) on the plain answer, in nats. What steering was meant to do.",
+    meaning:
+      "Change of log P(any of the feature's top tokens) on the plain answer, in nats. What steering was meant to do.",
     better: "more",
     format: (value) => figure(value, 3),
   },
@@ -94,7 +96,12 @@ const KNOWN: Record<string, Metric> = {
 /** The description of a metric, whatever its spelling (`CE loss recovered`, `ce_loss_recovered`). */
 export function metric(name: string): Metric {
   return (
-    KNOWN[name.toLowerCase().replaceAll(/[_\s]+/g, " ").trim()] ?? {
+    KNOWN[
+      name
+        .toLowerCase()
+        .replaceAll(/[_\s]+/g, " ")
+        .trim()
+    ] ?? {
       label: name,
       meaning: "",
       better: "neither",

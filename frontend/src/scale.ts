@@ -79,7 +79,9 @@ function oklch(lightness: number, chroma: number, hue: number): string {
   const channels = linear.map((value) => {
     const clipped = Math.min(1, Math.max(0, value));
     const encoded = clipped <= 0.0031308 ? 12.92 * clipped : 1.055 * clipped ** (1 / 2.4) - 0.055;
-    return Math.round(encoded * 255).toString(16).padStart(2, "0");
+    return Math.round(encoded * 255)
+      .toString(16)
+      .padStart(2, "0");
   });
   return `#${channels.join("")}`;
 }

@@ -16,11 +16,16 @@ export interface Line {
 export function cardLines(scores: readonly Score[]): Line[] {
   const lines = new Map<string, Score[]>();
   for (const score of scores) {
-    if (dosePlace(score.metric) || score.subject === "steered feature" || score.subject === "random direction") continue;
+    if (dosePlace(score.metric) || score.subject === "steered feature" || score.subject === "random direction")
+      continue;
     lines.set(score.metric, [...(lines.get(score.metric) ?? []), score]);
   }
   return [...lines]
-    .map(([name, found]) => ({ name, metric: metric(name), scores: found.sort((a, b) => subjectRank(a) - subjectRank(b)) }))
+    .map(([name, found]) => ({
+      name,
+      metric: metric(name),
+      scores: found.sort((a, b) => subjectRank(a) - subjectRank(b)),
+    }))
     .sort((a, b) => metricRank(a.name) - metricRank(b.name) || a.name.localeCompare(b.name));
 }
 
@@ -40,7 +45,12 @@ function subjectRank(score: Score): number {
 }
 
 function metricRank(name: string): number {
-  const rank = CARD_ORDER.indexOf(name.toLowerCase().replaceAll(/[_\s]+/g, " ").trim());
+  const rank = CARD_ORDER.indexOf(
+    name
+      .toLowerCase()
+      .replaceAll(/[_\s]+/g, " ")
+      .trim(),
+  );
   return rank < 0 ? CARD_ORDER.length : rank;
 }
 

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -113,3 +115,24 @@ def test_a_write_to_a_full_device_is_recognised() -> None:
     with pytest.raises(OSError) as caught, Path("/dev/full").open("wb", buffering=0) as full:
         full.write(b"x")
     assert runtime.is_disk_full(caught.value)
+
+
+REUSED = """
+import resource
+from bathyscope import runtime
+assert runtime.keep_freed_memory() is True
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = bytearray(b"x") * 64_000_000
+    del block
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+first, second = faults(), faults()
+print(first, second)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these thresholds")
+def test_kept_memory_is_reused_without_page_faults() -> None:
+    done = subprocess.run([sys.executable, "-c", REUSED], capture_output=True, text=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert first > 10_000 > 100 > second

@@ -43,6 +43,7 @@ except SystemExit as stop:
 
 def test_every_public_name_is_found_where_the_table_says() -> None:
     assert list(bathyscope.__all__) == sorted(bathyscope.__all__)
+    assert set(bathyscope.__all__) == set(bathyscope._WHERE)
     for name in bathyscope.__all__:
         public = getattr(bathyscope, name)
         assert public.__name__ == name
@@ -53,6 +54,14 @@ def test_every_public_name_is_found_where_the_table_says() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         _ = bathyscope.trian
+
+
+def test_type_checkers_see_every_public_name_where_it_is_found() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == bathyscope._WHERE
+    assert (PACKAGE / "py.typed").exists()
 
 
 @pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: file.relative_to(PACKAGE).as_posix())

@@ -59,7 +59,9 @@ def test_no_module_can_load_a_pickle(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text())):
         names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
         names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else set()
-        assert {name.partition(".")[0] for name in names}.isdisjoint({"pickle", "dill", "cloudpickle", "shelve", "joblib"})
+        assert {name.partition(".")[0] for name in names}.isdisjoint(
+            {"pickle", "dill", "cloudpickle", "shelve", "joblib"}
+        )
         if isinstance(node, ast.Call):
             given = {word.arg: ast.unparse(word.value) for word in node.keywords}
             assert given.get("allow_pickle", "False") == "False", f"line {node.lineno}"
@@ -124,7 +126,9 @@ def test_every_material_has_a_licence_and_a_full_sum() -> None:
 
 def test_every_dependency_has_one_exact_tested_version() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line) for line in lines), "no local builds, no paths"
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*", line) for line in lines), (
+        "no local builds, no paths"
+    )
     pinned = {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]

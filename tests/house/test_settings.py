@@ -51,7 +51,9 @@ def test_every_field_is_explained_in_the_line_under_it(node: ast.ClassDef) -> No
         if isinstance(statement, ast.AnnAssign):
             text = _docstring(after)
             assert text, f"{node.name}.{ast.unparse(statement.target)} has no line under it"
-            assert text.endswith((".", ")", "`")), f"{node.name}.{ast.unparse(statement.target)}: {text!r} has no full stop"
+            assert text.endswith((".", ")", "`")), (
+                f"{node.name}.{ast.unparse(statement.target)}: {text!r} has no full stop"
+            )
 
 
 def _docstring(statement: ast.stmt | None) -> str:

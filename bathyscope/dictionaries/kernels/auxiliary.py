@@ -16,7 +16,7 @@ def auxiliary_guess(
     W_dec_FD: Float[Tensor, "F D"],
     k: int,
 ) -> Float[Tensor, "N D"]:
-    """The dead features' guess: products over dead features alone on a CPU, masked and without a host sync elsewhere."""
+    """The dead features' guess: from their rows alone on a CPU, masked and without waiting for a device elsewhere."""
     if centred_ND.device.type == "cpu":
         return auxiliary_guess_subset(centred_ND, dead_F, W_enc_FD, b_enc_F, W_dec_FD, k)
     return auxiliary_guess_reference(centred_ND, dead_F, W_enc_FD, b_enc_F, W_dec_FD, k)

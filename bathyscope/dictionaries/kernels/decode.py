@@ -38,7 +38,7 @@ class _DecodePairs(torch.autograd.Function):
     """Both passes touch active pairs alone; the gradient of the values is exact for values of 0 too."""
 
     @staticmethod
-    def forward(ctx: Any, values_NK: Tensor, indices_NK: Tensor, W_dec_FD: Tensor, b_dec_D: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, values_NK: Tensor, indices_NK: Tensor, W_dec_FD: Tensor, b_dec_D: Tensor) -> Tensor:
         ctx.save_for_backward(values_NK, indices_NK, W_dec_FD)
         guess_ND = b_dec_D.detach().repeat(len(values_NK), 1)
         mix_rows(values_NK, indices_NK, W_dec_FD, guess_ND)
@@ -46,9 +46,13 @@ class _DecodePairs(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         values_NK, indices_NK, W_dec_FD = ctx.saved_tensors
-        gradient_ND = gradients[0].contiguous()
+        (gradient_ND,) = gradients
+        assert gradient_ND is not None
+        gradient_ND = gradient_ND.contiguous()
         grad_values_NK = compare_rows(gradient_ND, W_dec_FD, indices_NK) if ctx.needs_input_grad[0] else None
         grad_W_dec_FD = grad_b_dec_D = None
         if ctx.needs_input_grad[2]:

@@ -4,25 +4,18 @@
 The encoder is stored by feature, [F, D], so that the gradient of a feature is one row.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens, mix_rows
-from bathyscope.dictionaries.kernels.select import COMPILED, select_largest, select_largest_reference
+from bathyscope.dictionaries.kernels.select import COMPILED, Pairs, select_largest_compiled, select_largest_reference
 
 CHUNK_BYTES = 16 << 20
 """Size of the [rows, F] buffer of pre-activations that one call reuses: small enough that freed memory is kept."""
-
-
-class Pairs(NamedTuple):
-    """Values and features of each token."""
-
-    values_NK: Float[Tensor, "N K"]
-    indices_NK: Int[Tensor, "N K"]
 
 
 def encode_largest(
@@ -32,7 +25,7 @@ def encode_largest(
     b_enc_F: Float[Tensor, " F"],
     k: int,
 ) -> Pairs:
-    """Values and features of the k largest pre-activations of each token: compiled on a CPU, plain PyTorch elsewhere."""
+    """Values and features of each token's k largest pre-activations: compiled on a CPU, plain PyTorch elsewhere."""
     if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
         return Pairs(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k))
     return encode_largest_reference(x_ND, b_pre_D, W_enc_FD, b_enc_F, k)
@@ -47,41 +40,44 @@ def encode_largest_reference(
 ) -> Pairs:
     """The definition, differentiated by autograd. Holds [N, F]."""
     pre_NF = (x_ND - b_pre_D) @ W_enc_FD.T + b_enc_F
-    indices_NK = select_largest_reference(pre_NF, k)
-    return Pairs(pre_NF.gather(1, indices_NK).relu(), indices_NK)
+    return select_largest_reference(pre_NF, k)
 
 
 class _EncodeLargest(torch.autograd.Function):
     """Forward in chunks of rows; backward through kept pairs alone, the gradient to x only when someone asks for it."""
 
     @staticmethod
-    def forward(  # noqa: D102
+    def forward(
         ctx: Any, x_ND: Tensor, b_pre_D: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int
     ) -> tuple[Tensor, Tensor]:
         centred_ND = x_ND - b_pre_D
         n, n_features = len(x_ND), len(W_enc_FD)
-        values_NK = x_ND.new_empty(n, k)
-        indices_NK = torch.empty(n, k, dtype=torch.int64)
         n_rows = min(n, max(1, CHUNK_BYTES // (n_features * x_ND.element_size())))
         buffer = x_ND.new_empty(n_rows, n_features)
+        parts: list[Pairs] = []
         for i in range(0, n, n_rows):
             chunk = centred_ND[i : i + n_rows]
-            pre = torch.addmm(b_enc_F, chunk, W_enc_FD.T, out=buffer[: len(chunk)])
-            indices_NK[i : i + n_rows] = select_largest(pre, k)
-            torch.gather(pre, 1, indices_NK[i : i + n_rows], out=values_NK[i : i + n_rows])
-        values_NK.relu_()
+            pre = torch.mm(chunk, W_enc_FD.T, out=buffer[: len(chunk)])
+            parts.append(select_largest_compiled(pre, b_enc_F, k))
+        values_NK = torch.cat([part.values_NK for part in parts])
+        indices_NK = torch.cat([part.indices_NK for part in parts])
         ctx.save_for_backward(centred_ND, W_enc_FD, values_NK, indices_NK)
         ctx.mark_non_differentiable(indices_NK)
+        ctx.set_materialize_grads(False)
         return values_NK, indices_NK
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         centred_ND, W_enc_FD, values_NK, indices_NK = ctx.saved_tensors
-        gradient_NK = gradients[0] * (values_NK > 0)
+        (gradient_NK, _) = gradients
+        assert gradient_NK is not None
+        gradient_NK = torch.where(values_NK > 0, gradient_NK, 0)
         pairs = by_feature(gradient_NK, indices_NK, len(W_enc_FD))
         grad_W_enc_FD = gather_tokens(pairs, gradient_NK, centred_ND)
-        grad_b_enc_F = gather_tokens(pairs, gradient_NK, gradient_NK.new_ones(len(centred_ND), 1))[:, 0]
+        grad_b_enc_F = gather_tokens(pairs, gradient_NK, gradient_NK.new_ones(len(centred_ND), 1)).flatten()
         grad_b_pre_D = -(grad_b_enc_F @ W_enc_FD)
         grad_x_ND = None
         if ctx.needs_input_grad[0]:

@@ -1,10 +1,12 @@
 """Sums of rows by sparse weights, the only heavy work of a sparse step after the encoder product.
 
-Three compiled kernels over (values, indices) pairs: mix rows into tokens, compare tokens with rows, gather tokens
+Compiled kernels over (values, indices) pairs: mix rows into tokens, take such mixtures off
+tokens, compare tokens with rows, gather tokens
 into features. Each visits its output rows in a fixed order, so results do not depend on threads.
 """
 
 from dataclasses import dataclass
+from typing import Any, no_type_check
 
 import numpy as np
 import torch
@@ -45,32 +47,47 @@ def mix_rows(
     share_rows(_mix_rows, len(values_NK), *arrays, out_ND.numpy())
 
 
+def residual_rows(
+    x_ND: Float[Tensor, "N D"],
+    values_NK: Float[Tensor, "N K"],
+    indices_NK: Int[Tensor, "N K"],
+    rows_FD: Float[Tensor, "F D"],
+    bias_D: Float[Tensor, " D"],
+) -> tuple[Float[Tensor, "N D"], Float[Tensor, ""]]:
+    """What the mixture of rows and the bias leave of each token, and the sum of its squares (float64)."""
+    residual_ND, squares_N = torch.empty_like(x_ND), torch.empty(len(x_ND), dtype=torch.float64)
+    arrays = [t.detach().contiguous().numpy() for t in (x_ND, values_NK, indices_NK, rows_FD, bias_D)]
+    share_rows(_residual_rows, len(x_ND), *arrays, residual_ND.numpy(), squares_N.numpy())
+    return residual_ND, squares_N.sum()
+
+
 def compare_rows(
-    x_ND: Float[Tensor, "N D"], rows_FD: Float[Tensor, "F D"], indices_NK: Int[Tensor, "N K"]
+    x_ND: Float[Tensor, "N D"], rows_FD: Float[Tensor, "F D"], indices_NK: Int[Tensor, "N K"], *, factor: float = 1.0
 ) -> Float[Tensor, "N K"]:
-    """Inner products of each token with the rows it names: `out[n, j] = x_ND[n] · rows_FD[indices_NK[n, j]]`."""
+    """Inner products of tokens with the rows they name: `out[n, j] = factor · x_ND[n] · rows_FD[indices_NK[n, j]]`."""
     out_NK = torch.empty(indices_NK.shape, dtype=x_ND.dtype)
     arrays = [t.detach().contiguous().numpy() for t in (x_ND, rows_FD, indices_NK)]
-    share_rows(_compare_rows, len(x_ND), *arrays, out_NK.numpy())
+    share_rows(_compare_rows, len(x_ND), *arrays, arrays[0].dtype.type(factor), out_NK.numpy())
     return out_NK
 
 
 def gather_tokens(
-    pairs: ByFeature, values_NK: Float[Tensor, "N K"], x_ND: Float[Tensor, "N D"]
+    pairs: ByFeature, values_NK: Float[Tensor, "N K"], x_ND: Float[Tensor, "N D"], *, factor: float = 1.0
 ) -> Float[Tensor, "F D"]:
-    """For each feature the sum over its tokens: `out[f] = Σ_(n, j) values_NK[n, j] · x_ND[n]`; zeros where none."""
+    """For each feature the sum over its tokens: `out[f] = factor · Σ_(n, j) values_NK[n, j] · x_ND[n]`; else zeros."""
     n_features = len(pairs.offsets) - 1
     out_FD = torch.empty(n_features, x_ND.shape[1], dtype=x_ND.dtype)
     n_threads = max(1, min(torch.get_num_threads(), n_features))
     shares = np.linspace(0, len(pairs.pairs), n_threads + 1)[1:-1]
     bounds = [0, *np.searchsorted(pairs.offsets[:-1], shares).tolist(), n_features]
     values, x = values_NK.detach().contiguous().numpy().reshape(-1), x_ND.detach().contiguous().numpy()
-    share(_gather_tokens, bounds, pairs.offsets, pairs.pairs, pairs.k, values, x, out_FD.numpy())
+    share(_gather_tokens, bounds, pairs.offsets, pairs.pairs, pairs.k, x.dtype.type(factor), values, x, out_FD.numpy())
     return out_FD
 
 
 @njit(nogil=True, cache=True)
-def _sort_pairs(values: NDArray, indices: NDArray, offsets: NDArray, pairs: NDArray) -> int:  # type: ignore[type-arg]
+@no_type_check
+def _sort_pairs(values: NDArray[Any], indices: NDArray[Any], offsets: NDArray[Any], pairs: NDArray[Any]) -> int:
     for p in range(len(values)):
         if values[p] != 0:
             offsets[indices[p] + 1] += 1
@@ -85,7 +102,10 @@ def _sort_pairs(values: NDArray, indices: NDArray, offsets: NDArray, pairs: NDAr
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
-def _mix_rows(values: NDArray, indices: NDArray, rows: NDArray, out: NDArray, start: int, stop: int) -> None:  # type: ignore[type-arg]
+@no_type_check
+def _mix_rows(
+    values: NDArray[Any], indices: NDArray[Any], rows: NDArray[Any], out: NDArray[Any], start: int, stop: int
+) -> None:
     n_d = rows.shape[1]
     for n in range(start, stop):
         to = out[n]
@@ -98,7 +118,46 @@ def _mix_rows(values: NDArray, indices: NDArray, rows: NDArray, out: NDArray, st
 
 
 @njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
-def _compare_rows(x: NDArray, rows: NDArray, indices: NDArray, out: NDArray, start: int, stop: int) -> None:  # type: ignore[type-arg]
+@no_type_check
+def _residual_rows(
+    x: NDArray[Any],
+    values: NDArray[Any],
+    indices: NDArray[Any],
+    rows: NDArray[Any],
+    bias: NDArray[Any],
+    residual: NDArray[Any],
+    squares: NDArray[Any],
+    start: int,
+    stop: int,
+) -> None:
+    n_d = rows.shape[1]
+    for n in range(start, stop):
+        to, token = residual[n], x[n]
+        for d in range(n_d):
+            to[d] = token[d] - bias[d]
+        for j in range(values.shape[1]):
+            value = values[n, j]
+            if value != 0:
+                row = rows[indices[n, j]]
+                for d in range(n_d):
+                    to[d] -= value * row[d]
+        total = x.dtype.type(0)
+        for d in range(n_d):
+            total += to[d] * to[d]
+        squares[n] = total
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@no_type_check
+def _compare_rows(
+    x: NDArray[Any],
+    rows: NDArray[Any],
+    indices: NDArray[Any],
+    factor: float,
+    out: NDArray[Any],
+    start: int,
+    stop: int,
+) -> None:
     n_d = rows.shape[1]
     for n in range(start, stop):
         token = x[n]
@@ -107,12 +166,21 @@ def _compare_rows(x: NDArray, rows: NDArray, indices: NDArray, out: NDArray, sta
             total = x.dtype.type(0)
             for d in range(n_d):
                 total += token[d] * row[d]
-            out[n, j] = total
+            out[n, j] = factor * total
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
+@no_type_check
 def _gather_tokens(
-    offsets: NDArray, pairs: NDArray, k: int, values: NDArray, x: NDArray, out: NDArray, start: int, stop: int  # type: ignore[type-arg]
+    offsets: NDArray[Any],
+    pairs: NDArray[Any],
+    k: int,
+    factor: float,
+    values: NDArray[Any],
+    x: NDArray[Any],
+    out: NDArray[Any],
+    start: int,
+    stop: int,
 ) -> None:
     n_d = x.shape[1]
     for f in range(start, stop):
@@ -120,6 +188,6 @@ def _gather_tokens(
         to[:] = 0
         for i in range(offsets[f], offsets[f + 1]):
             p = pairs[i]
-            value, token = values[p], x[p // k]
+            value, token = factor * values[p], x[p // k]
             for d in range(n_d):
                 to[d] += value * token[d]

@@ -6,6 +6,7 @@ is PyTorch's. Threads live for one call: nothing is left over for a fork to trip
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ def share_rows(kernel: Kernel, n_rows: int, *arguments: Any) -> None:
 
 def share(kernel: Kernel, bounds: Sequence[int], *arguments: Any) -> None:
     """Call `kernel(*arguments, start, stop)` for each pair of neighbouring bounds, the first on the calling thread."""
-    pairs = list(zip(bounds[:-1], bounds[1:], strict=True))
+    pairs = list(pairwise(bounds))
     if len(pairs) == 1:
         kernel(*arguments, *pairs[0])
         return

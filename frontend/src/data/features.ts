@@ -129,7 +129,7 @@ export class Features {
   private async window(start: number, length: number): Promise<number[]> {
     const size = this.layout.per_token_block;
     const found: number[] = [];
-    for (let at = start; at < start + length; ) {
+    for (let at = start; at < start + length;) {
       const tokens = await this.tokens.get(Math.floor(at / size));
       const stop = Math.min(start + length, (Math.floor(at / size) + 1) * size);
       found.push(...tokens.subarray(at % size, (at % size) + stop - at));
@@ -156,8 +156,10 @@ export function tokenArray(bytes: Uint8Array<ArrayBuffer>, width: 2 | 4): Uint16
 }
 
 async function openDocuments(): Promise<Map<number, string>> {
-  const { labels, documents, label_of } = await jsonBlock<{ labels: string[]; documents: number[]; label_of: number[] }>(
-    "documents",
-  );
+  const { labels, documents, label_of } = await jsonBlock<{
+    labels: string[];
+    documents: number[];
+    label_of: number[];
+  }>("documents");
   return new Map(documents.map((document, i) => [document, labels[label_of[i] ?? -1] ?? ""]));
 }

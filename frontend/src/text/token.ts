@@ -8,7 +8,7 @@ export type Piece = string | number[];
  */
 export function render(pieces: readonly Piece[]): string[] {
   const shown: string[] = [];
-  for (let i = 0; i < pieces.length; ) {
+  for (let i = 0; i < pieces.length;) {
     const piece = pieces[i]!;
     if (typeof piece === "string") {
       shown.push(piece);
@@ -25,9 +25,14 @@ export function render(pieces: readonly Piece[]): string[] {
 function renderBytes(run: readonly number[][]): string[] {
   const shown = run.map(() => "");
   const bytes = run.flatMap((piece, owner) => piece.map((byte) => ({ byte, owner })));
-  for (let i = 0; i < bytes.length; ) {
+  for (let i = 0; i < bytes.length;) {
     const length = characterLength(bytes[i]!.byte);
-    const character = length && decode(bytes.slice(i, i + length).map(({ byte }) => byte), length);
+    const character =
+      length &&
+      decode(
+        bytes.slice(i, i + length).map(({ byte }) => byte),
+        length,
+      );
     if (character) {
       shown[bytes[i + length - 1]!.owner] += character;
       i += length;

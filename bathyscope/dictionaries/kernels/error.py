@@ -1,0 +1,75 @@
+"""How far reconstructions from (values, features) pairs are from their target: `Σ_n ‖x_n - x̂_n‖²`."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bathyscope.dictionaries.kernels.decode import decode_pairs_reference
+from bathyscope.dictionaries.kernels.rows import by_feature, compare_rows, gather_tokens, residual_rows
+from bathyscope.dictionaries.kernels.select import COMPILED
+
+
+class Error(NamedTuple):
+    """A batch's reconstruction error."""
+
+    squared: Float[Tensor, ""]
+    """Σ_n ‖x_n - x̂_n‖², differentiable."""
+    residual_ND: Float[Tensor, "N D"]
+    """x - x̂, without gradient."""
+
+
+def reconstruction_error(
+    x_ND: Float[Tensor, "N D"],
+    values_NK: Float[Tensor, "N K"],
+    indices_NK: Int[Tensor, "N K"],
+    W_dec_FD: Float[Tensor, "F D"],
+    b_dec_D: Float[Tensor, " D"],
+) -> Error:
+    """Error of `x̂ = Σ_j values[j] · W_dec[features[j]] + b_dec`: compiled on a CPU, plain PyTorch elsewhere."""
+    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
+        return Error(*_ReconstructionError.apply(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D))
+    return reconstruction_error_reference(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D)
+
+
+def reconstruction_error_reference(
+    x_ND: Float[Tensor, "N D"],
+    values_NK: Float[Tensor, "N K"],
+    indices_NK: Int[Tensor, "N K"],
+    W_dec_FD: Float[Tensor, "F D"],
+    b_dec_D: Float[Tensor, " D"],
+) -> Error:
+    """The definition, differentiated by autograd."""
+    residual_ND = x_ND - decode_pairs_reference(values_NK, indices_NK, W_dec_FD, b_dec_D)
+    return Error(residual_ND.square().sum(), residual_ND.detach())
+
+
+class _ReconstructionError(torch.autograd.Function):
+    """The backward pass reads the residual that the forward pass left: no other [N, D] tensor is made."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_ND: Tensor, values_NK: Tensor, indices_NK: Tensor, W_dec_FD: Tensor, b_dec_D: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        residual_ND, squared = residual_rows(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D)
+        ctx.save_for_backward(residual_ND, values_NK, indices_NK, W_dec_FD)
+        ctx.mark_non_differentiable(residual_ND)
+        ctx.set_materialize_grads(False)
+        return squared.to(x_ND.dtype), residual_ND
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        residual_ND, values_NK, indices_NK, W_dec_FD = ctx.saved_tensors
+        (gradient, _) = gradients
+        assert gradient is not None
+        slope = -2 * float(gradient)
+        grad_x_ND = -slope * residual_ND if ctx.needs_input_grad[0] else None
+        grad_values_NK = compare_rows(residual_ND, W_dec_FD, indices_NK, factor=slope)
+        pairs = by_feature(values_NK, indices_NK, len(W_dec_FD))
+        grad_W_dec_FD = gather_tokens(pairs, values_NK, residual_ND, factor=slope)
+        return grad_x_ND, grad_values_NK, None, grad_W_dec_FD, slope * residual_ND.sum(0)

@@ -1,0 +1,1 @@
+"""Put a feature into words, and show whether the words beat chance."""

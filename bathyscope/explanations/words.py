@@ -1,0 +1,47 @@
+"""The words of an indexed text, found in token ids: which token belongs to which word.
+
+A word is a run of letters. Text is rebuilt from the tokens' bytes, document by document, so a word keeps its tokens
+however the tokenizer cut it.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from bathyscope.features.reader import FeatureIndex
+from bathyscope.features.tokens import owned_characters
+
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextWords:
+    """Every token of a text, by the word it is part of."""
+
+    words: tuple[str, ...]
+    """Distinct words as they are written, in order of first appearance."""
+    word_of_token: Int[np.ndarray, " T"]
+    """Number of each token's word, −1 for a token without letters; of several words in one token, the last."""
+    counts: Int[np.ndarray, " V"]
+    """How often each word occurs."""
+
+
+def text_words(index: FeatureIndex) -> TextWords:
+    """The words of the indexed text."""
+    tokens, table = np.asarray(index.tokens), index.vocabulary
+    numbers, counts = dict[str, int](), list[int]()
+    word_of_token = np.full(len(tokens), -1, dtype=np.int64)
+    edges = np.append(np.flatnonzero(np.diff(index.documents, prepend=-1)), len(tokens))
+    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        pieces = [b" " if token in table.special else table.bytes_of(token) for token in tokens[start:stop].tolist()]
+        characters = owned_characters(pieces)
+        owner = np.repeat(np.arange(start, stop), [len(own) for own in characters])
+        for match in _LETTERS.finditer("".join(characters)):
+            number = numbers.setdefault(match[0], len(numbers))
+            if number == len(counts):
+                counts.append(0)
+            counts[number] += 1
+            word_of_token[owner[match.start()] : owner[match.end() - 1] + 1] = number
+    return TextWords(words=tuple(numbers), word_of_token=word_of_token, counts=np.array(counts, dtype=np.int64))
