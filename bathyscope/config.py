@@ -22,7 +22,7 @@ T = TypeVar("T")
 def to_json(value: object) -> Any:
     """`value` as plain JSON data; a dataclass becomes an object with its class name under `"kind"`.
 
-    Raises ConfigError for a value that JSON cannot hold (a tensor, a callable, bytes, a set, a key that is no string, …).
+    Raises ConfigError for a value that JSON cannot hold (a tensor, a callable, bytes, a set, a key that is no text, …).
     """
     match value:
         case None | bool() | int() | float() | str():
@@ -81,30 +81,35 @@ def _key(key: object) -> str:
     return key
 
 
-def _read(expected: Any, data: object, where: str) -> object:  # noqa: PLR0911  (one line per shape of annotation)
-    origin = typing.get_origin(expected)
-    if expected is Any:
-        return data
+def _read(expected: Any, data: object, where: str) -> object:
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (Union, types.UnionType):
-        return _read_union(typing.get_args(expected), data, where)
-    if origin is Literal:
-        if any(type(data) is type(choice) and data == choice for choice in typing.get_args(expected)):
-            return data
-    elif origin in (tuple, list, Sequence) and isinstance(data, list):
-        return _read_sequence(origin, typing.get_args(expected), typing.cast(list[object], data), where)
-    elif origin in (dict, Mapping) and isinstance(data, dict):
-        item = typing.get_args(expected)[1]
-        return {k: _read(item, v, f"{where}.{k}") for k, v in typing.cast(dict[str, object], data).items()}
-    elif dataclasses.is_dataclass(expected) and isinstance(data, dict):
+        return _read_union(arguments, data, where)
+    if origin in (tuple, list, Sequence) and isinstance(data, list):
+        return _read_sequence(origin, arguments, typing.cast(list[object], data), where)
+    if origin in (dict, Mapping) and isinstance(data, dict):
+        items = typing.cast(dict[str, object], data).items()
+        return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in items}
+    if dataclasses.is_dataclass(expected) and isinstance(data, dict):
         return _read_dataclass(typing.cast(type, expected), typing.cast(dict[str, object], data), where)
-    elif expected is Path and isinstance(data, str):
+    if expected is Path and isinstance(data, str):
         return Path(data)
-    elif expected is float and isinstance(data, int) and not isinstance(data, bool):
+    if expected is float and type(data) is int:
         return float(data)
-    elif isinstance(expected, type) and origin is None and isinstance(data, expected):
-        if expected is not int or not isinstance(data, bool):
-            return data
-    raise ConfigError(f"{where}: expected {_name(expected)}, found {data!r}")
+    if not _fits(expected, data):
+        raise ConfigError(f"{where}: expected {_name(expected)}, found {data!r}")
+    return data
+
+
+def _fits(expected: Any, data: object) -> bool:
+    """Whether plain `data` is of the type: True is no 1, in a Literal neither."""
+    if typing.get_origin(expected) is Literal:
+        return any(type(data) is type(choice) and data == choice for choice in typing.get_args(expected))
+    if expected is Any:
+        return True
+    if typing.get_origin(expected) is not None or (expected is int and isinstance(data, bool)):
+        return False
+    return isinstance(expected, type) and isinstance(data, expected)
 
 
 def _read_union(members: tuple[Any, ...], data: object, where: str) -> object:
@@ -125,7 +130,7 @@ def _read_union(members: tuple[Any, ...], data: object, where: str) -> object:
 
 
 def _read_sequence(origin: Any, items: tuple[Any, ...], data: list[object], where: str) -> object:
-    """A list for `list[X]`, otherwise a tuple: of any length for `tuple[X, ...]` and `Sequence[X]`, else one per item."""
+    """A list for `list[X]`, else a tuple: of any length for `tuple[X, ...]` and `Sequence[X]`, or of the one given."""
     any_length = origin is not tuple or (len(items) == 2 and items[1] is Ellipsis)
     if not any_length and len(items) != len(data):
         raise ConfigError(f"{where}: expected {len(items)} entries, found {len(data)}")

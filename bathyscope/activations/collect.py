@@ -184,6 +184,8 @@ def _collect(job: _Job, work: Draft) -> None:
         if pace.is_due:
             writer.save()
             _checkpoint(work, writer, {"batches": n_batches, "mask": mask.state()}, pace)
+    if not writer.n_rows:
+        raise ConfigError(f"no token is kept: all {writer.n_tokens} are special or masked; choose other text or masks")
     writer.close_shard()
     _checkpoint(work, writer, {"batches": n_batches, "mask": mask.state()}, pace)
     _finish(job, work, writer, stream, mask)
@@ -194,7 +196,7 @@ def _checkpoint(work: Draft, writer: StoreWriter, state: Mapping[str, Any], pace
     pace.note(writer.n_tokens)
 
 
-def _forward(model: Model, hookpoints: list[str], batch: TokenBatch) -> dict[str, Float[Tensor, "N D"]]:
+def _forward(model: Model, hookpoints: list[str], batch: TokenBatch) -> dict[str, Float[Tensor, "N _"]]:
     """Hookpoint → activations of the batch's real tokens. Raises ModelError when one of them is not finite."""
     inputs = packed_inputs(batch.tokens_BS.to(model.device), batch.segments_BS.to(model.device))
     real_BS = batch.real_BS.to(model.device)
@@ -222,8 +224,6 @@ def _stored(name: str, x_ND: Float[Tensor, "N D"], dtype: torch.dtype) -> Float[
 
 def _finish(job: _Job, work: Draft, writer: StoreWriter, stream: TokenStream, mask: Mask) -> None:
     """Write index, sources and token columns; say what a user should know about the result."""
-    if not writer.n_rows:
-        raise ConfigError(f"no token is kept: all {writer.n_tokens} are special or masked; choose other text or masks")
     if writer.n_tokens < job.n_tokens:
         log.warning("the text has %d tokens, %d were asked: all of them are taken", writer.n_tokens, job.n_tokens)
     tokens = tokens_by_source(work.checkpoint_path, stream.document_sources, n_sources=len(job.text.sources))

@@ -32,7 +32,7 @@ class Mask:
         """What a checkpoint keeps and `__init__` takes back."""
         return {"median_norms": self.median_norms, "n_special": self.n_special, "n_sinks": self.n_sinks}
 
-    def kept(self, tokens_N: Int[np.ndarray, " N"], x_ND: Mapping[str, Float[Tensor, "N D"]]) -> Bool[np.ndarray, " N"]:
+    def kept(self, tokens_N: Int[np.ndarray, " N"], x_ND: Mapping[str, Float[Tensor, "N _"]]) -> Bool[np.ndarray, " N"]:
         """True for the tokens that get a row."""
         ordinary_N = ~np.isin(tokens_N, self._special)
         kept_N = ordinary_N.copy()

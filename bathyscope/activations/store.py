@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -20,8 +20,12 @@ from torch import Tensor
 from bathyscope.activations.shards import TORCH_DTYPES, Shard, open_shard
 from bathyscope.activations.split import held_out
 from bathyscope.artifacts import Manifest, check_file, read_manifest
+from bathyscope.config import from_json
 from bathyscope.errors import ArtifactError, ConfigError
 from bathyscope.files import read_json
+
+if TYPE_CHECKING:
+    from bathyscope.activations.batches import BatchPosition, BatchStream
 
 KIND = "activations"
 SCHEMA = 1
@@ -164,6 +168,24 @@ class ActivationStore:
         elif len(numbers):
             self._read_scattered(name, numbers, found_ND)
         return found_ND if dtype is None else found_ND.to(dtype)
+
+    def stream(
+        self,
+        *,
+        batch_size: int,
+        hookpoint: str | None = None,
+        seed: int = 0,
+        epochs: int | None = None,
+        position: "BatchPosition | Mapping[str, Any] | None" = None,
+    ) -> "BatchStream":
+        """Shuffled batches of the training documents, see `batches.batches`; what training asks of a store.
+
+        `position` is what `position()` of such a stream returned, also after a round trip through JSON.
+        """
+        from bathyscope.activations.batches import BatchPosition, batches  # noqa: PLC0415  (batches reads stores)
+
+        start = from_json(BatchPosition, position) if isinstance(position, Mapping) else position
+        return batches(self, batch_size=batch_size, hookpoint=hookpoint, seed=seed, epochs=epochs, start=start)
 
     def shard_of(self, rows: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
         """Number of the shard that holds each row."""

@@ -68,17 +68,17 @@ class StoreWriter:
 
     def add(
         self,
-        x: Mapping[str, Float[Tensor, "N D"]],
+        rows: Mapping[str, Float[Tensor, "R _"]],
         *,
         tokens: Int[np.ndarray, " N"],
         documents: Int[np.ndarray, " N"],
         positions: Int[np.ndarray, " N"],
         kept: Bool[np.ndarray, " N"],
     ) -> None:
-        """Append tokens, and the rows of those that are kept (`x` holds only these, in the stored type)."""
+        """Append tokens, and the rows of those that are kept (`rows` holds these alone, in the stored type)."""
         n_rows = int(kept.sum())
-        for name, rows_ND in x.items():
-            self._buffers[name][self._pending : self._pending + n_rows] = rows_ND
+        for name, rows_RD in rows.items():
+            self._buffers[name][self._pending : self._pending + n_rows] = rows_RD
         self._pending += n_rows
         self.n_tokens += len(tokens)
         columns = {"tokens": tokens, "documents": documents, "positions": positions, "kept": kept}
@@ -109,7 +109,7 @@ class StoreWriter:
         write_atomic(self._folder / SOURCES, json.dumps(list(sources), ensure_ascii=False, indent=0).encode())
         shards = [{"file": shard_name(i), "rows": rows} for i, rows in enumerate(self.shard_rows)]
         data = {**index, "n_rows": self.n_rows, "n_tokens": self.n_tokens, "shards": shards}
-        write_atomic(self._folder / INDEX, json.dumps(data, ensure_ascii=False, indent=1, sort_keys=True).encode())
+        write_atomic(self._folder / INDEX, json.dumps(data, ensure_ascii=False, indent=1).encode())
 
     def _save_columns(self) -> None:
         for name, parts in self._columns.items():

@@ -1,7 +1,9 @@
 """How a subcommand meets the terminal: options, progress, results, errors and exit codes."""
 
+import contextlib
 import errno
 import importlib
+import io
 import json
 import logging
 import math
@@ -17,7 +19,7 @@ import tyro
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bathyscope.cli.command import Entry
-from bathyscope.errors import BathyscopeError
+from bathyscope.errors import BathyscopeError, ConfigError
 from bathyscope.progress import Step, listening
 
 EXIT_BAD_INPUT, EXIT_INTERRUPTED = 2, 130
@@ -27,19 +29,21 @@ PLAIN_LINE_SECONDS = 5.0
 def run_command(name: str, entry: Entry, arguments: Sequence[str]) -> int:
     """Parse `arguments` into the subcommand's dataclass, run it, and turn what happens into an exit code."""
     module = importlib.import_module(entry.module)
+    complaint = io.StringIO()
     try:
-        config = tyro.cli(
-            getattr(module, entry.config),
-            args=arguments,
-            prog=f"bathyscope {name}",
-            description=entry.help,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-            compact_help=False,
-        )
+        with contextlib.redirect_stderr(complaint):
+            config = tyro.cli(
+                getattr(module, entry.config),
+                args=arguments,
+                prog=f"bathyscope {name}",
+                description=entry.help,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
     except SystemExit as stop:
-        return int(stop.code or 0)
-    except BathyscopeError as error:
-        return _say_error(error, as_json="--json" in arguments)
+        if not stop.code:
+            return 0
+        line = f"{_one_line(complaint.getvalue())}; see bathyscope {name} --help"
+        return _say_error(ConfigError(line), as_json="--json" in arguments)
     return _guarded(lambda: module.run(config), as_json=config.json)
 
 
@@ -75,6 +79,14 @@ def _guarded(job: Callable[[], None], *, as_json: bool) -> int:
             raise
         return _say_error(error, as_json=as_json)
     return 0
+
+
+def _one_line(box: str) -> str:
+    """What tyro says in a box of several lines, as one: frame, rules and its pointer to the help are left out."""
+    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
+    rule = next((n for n, line in enumerate(lines) if line.startswith("For full helptext")), len(lines))
+    said = [line.replace(" (required)", "") for line in lines[:rule] if line.strip("─ ")]
+    return " ".join(said) or " ".join(box.split())
 
 
 def _say_error(error: Exception, *, as_json: bool) -> int:

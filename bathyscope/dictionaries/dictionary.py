@@ -153,7 +153,7 @@ class Dictionary:
 
         Raises ArtifactError when it holds anything else.
         """
-        recipe = Recipe(kind="dictionary", config={"digest": self.digest, **_config(self)})
+        recipe = Recipe(kind="dictionary", config={"digest": self.digest, "saved": _saved(self)})
         if not artifacts.is_finished(Path(path), recipe):
             with artifacts.draft(Path(path), recipe) as work:
                 write_dictionary(self, work.path)
@@ -176,18 +176,18 @@ def load_dictionary(place: str | Path, *, device: str = "cpu") -> Dictionary:
     """
     path = dictionary_folder(place)
     manifest = artifacts.read_manifest(path, kind="dictionary")
-    config = read_json(artifacts.check_file(path, manifest, CONFIG))
     try:
+        saved = from_json(_Saved, read_json(artifacts.check_file(path, manifest, CONFIG)), where=CONFIG)
         tensors = load_file(artifacts.check_file(path, manifest, WEIGHTS), device=device)
         return Dictionary(
             weights=Weights(**{name: tensors[name] for name in TENSORS if name in tensors}),
-            rule=from_json(Rule, config["rule"], where="rule"),  # pyright: ignore[reportArgumentType]
-            subtract_b_dec=config["subtract_b_dec"],
-            hookpoint=config["hookpoint"],
-            model_identity=config["model"],
+            rule=saved.rule,
+            subtract_b_dec=saved.subtract_b_dec,
+            hookpoint=saved.hookpoint,
+            model_identity=saved.model,
             max_activation=tensors.get("max_activation"),
-            kind=config["kind"],
-            training=config["training"],
+            kind=saved.trained_as,
+            training=saved.training,
         )
     except (KeyError, TypeError, ConfigError, safetensors.SafetensorError) as error:
         raise ArtifactError(f"{path} is not a dictionary of this version: {error}") from error
@@ -199,17 +199,31 @@ def write_dictionary(dictionary: Dictionary, folder: Path) -> None:
     if dictionary.max_activation is not None:
         tensors["max_activation"] = dictionary.max_activation
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / WEIGHTS)
-    write_atomic(folder / CONFIG, json.dumps(_config(dictionary), indent=1, sort_keys=True).encode())
+    write_atomic(folder / CONFIG, json.dumps(to_json(_saved(dictionary)), indent=1, sort_keys=True).encode())
 
 
-def _config(dictionary: Dictionary) -> dict[str, Any]:
-    return {
-        "kind": to_json(dictionary.kind),
-        "rule": to_json(dictionary.rule),
-        "subtract_b_dec": dictionary.subtract_b_dec,
-        "d_model": dictionary.d_model,
-        "n_features": dictionary.n_features,
-        "hookpoint": dictionary.hookpoint,
-        "model": to_json(dictionary.model_identity),
-        "training": to_json(dictionary.training),
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Saved:
+    """`config.json`."""
+
+    trained_as: Mapping[str, Any] | None
+    rule: Rule
+    subtract_b_dec: bool
+    d_model: int
+    n_features: int
+    hookpoint: str | None
+    model: Mapping[str, str] | None
+    training: Mapping[str, Any]
+
+
+def _saved(dictionary: Dictionary) -> _Saved:
+    return _Saved(
+        trained_as=dictionary.kind,
+        rule=dictionary.rule,
+        subtract_b_dec=dictionary.subtract_b_dec,
+        d_model=dictionary.d_model,
+        n_features=dictionary.n_features,
+        hookpoint=dictionary.hookpoint,
+        model=dictionary.model_identity,
+        training=dictionary.training,
+    )

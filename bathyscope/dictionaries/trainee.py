@@ -7,7 +7,7 @@ A new kind is one file with a frozen settings class (a `Kind`) and a final modul
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -77,7 +77,6 @@ class Trainee(nn.Module, ABC):
         """
 
 
-@runtime_checkable
 @runtime_checkable
 class Kind(Protocol):
     """Settings of one kind of dictionary: a frozen dataclass."""

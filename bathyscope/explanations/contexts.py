@@ -1,6 +1,7 @@
 """Top contexts: the words on which a feature's activation lies in its top examples. The baseline for all words."""
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float, Int
 
 from bathyscope.explanations.words import TextWords
@@ -43,7 +44,7 @@ def _activations(
 ) -> tuple[Int[np.ndarray, " A"], Int[np.ndarray, " A"], Float[np.ndarray, " A"]]:
     """Feature, token offset and value of every activation inside the top examples."""
     table = index.all_examples(columns=["feature", "group", "start", "stop", "values"])
-    table = table.filter(np.asarray(table["group"].to_numpy(zero_copy_only=False) == "top"))
+    table = table.filter(pa.array(table["group"].to_numpy(zero_copy_only=False) == "top"))
     starts, lengths = table["start"].to_numpy(), (table["stop"].to_numpy() - table["start"].to_numpy())
     values = table["values"].combine_chunks().flatten().to_numpy().astype(np.float64)
     ends = np.cumsum(lengths)

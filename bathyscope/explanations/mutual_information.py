@@ -28,6 +28,8 @@ CHUNK_SCORES = 1 << 22
 class MutualInformation:
     """How words are found and ranked."""
 
+    n_words: int = 5000
+    """Size of the vocabulary."""
     words_per_feature: int = 15
     """Words kept for each feature and method."""
     k: float = 1.5
@@ -47,9 +49,11 @@ class MutualInformation:
 
     def __post_init__(self) -> None:
         if self.k <= 0 or not 0 < self.null_quantile < 1:
-            raise ConfigError(f"k is {self.k} and null_quantile {self.null_quantile}; expected k > 0 and 0 < quantile < 1")
-        if self.words_per_feature < 1 or self.n_random < 20:
-            raise ConfigError("words_per_feature must be at least 1 and n_random at least 20")
+            raise ConfigError(
+                f"k is {self.k} and null_quantile {self.null_quantile}; expected k > 0 and 0 < quantile < 1"
+            )
+        if self.n_words < 2 or self.words_per_feature < 1 or self.n_random < 20:
+            raise ConfigError("n_words must be at least 2, words_per_feature at least 1 and n_random at least 20")
 
 
 class WordScores(NamedTuple):

@@ -26,8 +26,6 @@ _SUFFIXES = (("ies", "y"), ("es", ""), ("s", ""), ("ied", "y"), ("ed", "e"), ("e
 class VocabularySettings:
     """Which words may stand in an explanation."""
 
-    n_words: int = 5000
-    """Most words; the most frequent are taken."""
     min_count: int = 5
     """A word of the text counts from this many occurrences."""
     min_letters: int = 3
@@ -42,9 +40,8 @@ class VocabularySettings:
     """Where the text has too few words, add words that are one token, in the tokenizer's order (commonest first)."""
 
     def __post_init__(self) -> None:
-        for name in ("n_words", "min_count", "min_letters"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.min_count < 1 or self.min_letters < 1:
+            raise ConfigError(f"min_count is {self.min_count} and min_letters {self.min_letters}, expected at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +57,8 @@ class Vocabulary:
         return hashlib.sha256("\n".join(self.words).encode()).hexdigest()
 
 
-def build_vocabulary(text: TextWords, table: TokenTable, settings: VocabularySettings) -> Vocabulary:
-    """The words of a text that the settings allow, most frequent first (ties in alphabetical order).
+def build_vocabulary(text: TextWords, table: TokenTable, settings: VocabularySettings, *, n_words: int) -> Vocabulary:
+    """At most `n_words` words of a text that the settings allow, most frequent first (ties in alphabetical order).
 
     Forms that differ in case count as one word, written as it is most often. Raises ConfigError when none is left.
     """
@@ -69,9 +66,9 @@ def build_vocabulary(text: TextWords, table: TokenTable, settings: VocabularySet
     if settings.merge_inflections:
         counts = _merged(counts)
     allowed = {word: n for word, n in counts.items() if n >= settings.min_count and _is_allowed(word, settings)}
-    ranked = sorted(allowed, key=lambda word: (-allowed[word], word))[: settings.n_words]
+    ranked = sorted(allowed, key=lambda word: (-allowed[word], word))[:n_words]
     if settings.fill_from_tokenizer:
-        ranked += _single_tokens(ranked, table, settings)
+        ranked += _single_tokens(ranked, table, settings, n_words=n_words)
     if len(ranked) < 2:
         raise ConfigError(
             f"the text has {len(ranked)} words with {settings.min_letters} letters and {settings.min_count} "
@@ -80,9 +77,7 @@ def build_vocabulary(text: TextWords, table: TokenTable, settings: VocabularySet
     return Vocabulary(words=tuple(ranked), counts=tuple(allowed.get(word, 0) for word in ranked))
 
 
-def word_vectors(
-    model: Model, words: Sequence[str]
-) -> tuple[Float[Tensor, "V D"], Int[np.ndarray, " V"]]:
+def word_vectors(model: Model, words: Sequence[str]) -> tuple[Float[Tensor, "V D"], Int[np.ndarray, " V"]]:
     """Mean of the unembedding rows of the tokens of `" " + word`, and the number of those tokens."""
     ids = [_tokens(model, word) for word in words]
     lengths = np.array([len(own) for own in ids])
@@ -100,10 +95,8 @@ def stop_words() -> frozenset[str]:
 def _tokens(model: Model, word: str) -> list[int]:
     """Ids of " " + word, without the lone space that some SentencePiece tokenizers put in front."""
     ids = [int(i) for i in model.tokenizer(" " + word, add_special_tokens=False)["input_ids"]]
-    if len(ids) > 1 and not model.tokenizer.decode(ids[:1]).strip() and model.tokenizer.decode(ids[1:]).startswith(word):
-        lone = model.tokenizer.convert_ids_to_tokens(ids[0])
-        return ids[1:] if lone == "▁" else ids
-    return ids
+    has_lone_space = len(ids) > 1 and model.tokenizer.convert_ids_to_tokens(ids[:1]) == ["▁"]
+    return ids[1:] if has_lone_space else ids
 
 
 def _folded(text: TextWords) -> dict[str, int]:
@@ -140,11 +133,11 @@ def _is_allowed(word: str, settings: VocabularySettings) -> bool:
     return not settings.drop_stop_words or word.casefold() not in stop_words()
 
 
-def _single_tokens(taken: Iterable[str], table: TokenTable, settings: VocabularySettings) -> list[str]:
+def _single_tokens(taken: Iterable[str], table: TokenTable, settings: VocabularySettings, *, n_words: int) -> list[str]:
     """Words that are one token with a space before it, in order of the id, as many as are missing."""
     known, found = {word.casefold() for word in taken}, list[str]()
     for i, piece in enumerate(table.pieces):
-        if len(known) >= settings.n_words:
+        if len(known) >= n_words:
             break
         word = piece[1:].decode("utf-8", "replace") if piece.startswith(b" ") and i not in table.special else ""
         if re.fullmatch(r"[^\W\d_]+", word) and word.casefold() not in known and _is_allowed(word, settings):

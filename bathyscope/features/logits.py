@@ -29,15 +29,13 @@ class LogitTokens:
 def logit_tokens(model: Model, directions_FD: Float[Tensor, "F D"], *, n: int) -> LogitTokens:
     """The `n` tokens of highest and of lowest logit for each direction.
 
-    logits = final_norm(d) @ Uᵀ, before any soft-capping (which keeps the order). The norm sees the direction alone, so
-    logits of different features compare, whatever the directions' lengths.
+    logits = final_norm(d) @ Uᵀ, before any soft-capping (which keeps the order).
     """
-    norm, U_VD = final_norm(model), unembedding(model).float()
+    U_VD = unembedding(model).float()
     step, n = max(1, CHUNK_LOGITS // len(U_VD)), min(n, len(U_VD))
     parts = list[tuple[Tensor, ...]]()
     for start in range(0, len(directions_FD), step):
-        directions = directions_FD[start : start + step].to(U_VD.device, model.dtype)
-        logits_FV = norm(directions).float() @ U_VD.T
+        logits_FV = through_final_norm(model, directions_FD[start : start + step]) @ U_VD.T
         top, bottom = logits_FV.topk(n, dim=1), logits_FV.topk(n, dim=1, largest=False)
         parts.append((top.indices, top.values, bottom.indices, bottom.values))
         progress.report("index: logits", min(start + step, len(directions_FD)), len(directions_FD), "features")
@@ -47,3 +45,14 @@ def logit_tokens(model: Model, directions_FD: Float[Tensor, "F D"], *, n: int) -
     return LogitTokens(
         top_tokens=top_tokens, top_logits=top_logits, bottom_tokens=bottom_tokens, bottom_logits=bottom_logits
     )
+
+
+def through_final_norm(model: Model, directions_FD: Float[Tensor, "F D"]) -> Float[Tensor, "F D"]:
+    """The directions after the final norm, in float32, on the model's device.
+
+    They enter at length √D: the norm sees each direction alone and takes lengths away, so features compare.
+    """
+    units_FD = torch.nn.functional.normalize(directions_FD.detach().float(), dim=1) * directions_FD.shape[1] ** 0.5
+    weight = unembedding(model)
+    with torch.no_grad():
+        return final_norm(model)(units_FD.to(weight.device, weight.dtype)).float()

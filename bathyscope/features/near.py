@@ -39,9 +39,10 @@ class NearMisses:
         ordinal_N = torch.from_numpy(np.repeat(np.arange(len(starts)), stops - starts)).to(pre_NF.device)
         best_TF[ordinal_N[:, None].expand_as(indices_NK)[fires_NK], indices_NK[fires_NK]] = -torch.inf
         best_FT = best_TF.masked_fill_(best_TF <= self.minimum, -torch.inf).T.cpu()
-        features, places, tiles = self._merge(best_FT)
+        features, places, tile = self._merge(best_FT)
+        starts, stops = starts[tile.numpy()], stops[tile.numpy()]
         columns_MF = pre_NF.cpu() if pre_NF.device.type != "cpu" else pre_NF
-        self.rows[features, places] = first_row + _first_maxima(columns_MF, features, starts[tiles], stops[tiles])
+        self.rows[features, places] = first_row + _first_maxima(columns_MF, features, starts, stops)
 
     def _merge(self, best_FT: Float[Tensor, "F T"]) -> tuple[Int[Tensor, " M"], Int[Tensor, " M"], Int[Tensor, " M"]]:
         """Sort the tiles' values in; returns feature, place and tile of each that got in, its row yet to be found."""

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from bathyscope.errors import ArtifactError
 
 _HEX = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_ESCAPED = re.compile("[\udc80-\udcff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def render(pieces: Sequence[bytes]) -> list[str]:
     nothing is shown as hex, and so are bytes that are not UTF-8. Joining the strings of pieces that are whole
     characters gives back the text.
     """
-    shown = ["".join(_hexed(c) for c in characters) for characters in owned_characters(pieces)]
+    shown = [_ESCAPED.sub(_hex_escaped, characters) for characters in owned_characters(pieces)]
     return [text or (_hex(piece) if piece else "") for text, piece in zip(shown, pieces, strict=True)]
 
 
@@ -99,8 +100,8 @@ def owned_characters(pieces: Sequence[bytes]) -> list[str]:
     return ["".join(own) for own in characters]
 
 
-def _hexed(character: str) -> str:
-    return _hex(character.encode("utf-8", "surrogateescape")) if "\ud800" <= character <= "\udfff" else character
+def _hex_escaped(escaped: re.Match[str]) -> str:
+    return _hex(escaped[0].encode("utf-8", "surrogateescape"))
 
 
 def _hex(data: bytes) -> str:

@@ -17,6 +17,7 @@ from bathyscope.models.forward import current_forward
 from bathyscope.models.hookpoints import resolve, width
 from bathyscope.models.hooks import replace
 from bathyscope.models.model import Model
+from bathyscope.models.prompts import special_tokens
 from bathyscope.steering.operations import Operation
 
 
@@ -46,7 +47,7 @@ def steer(
     if not operations:
         raise ConfigError("steer needs at least one operation, found an empty list")
     state = Steering(tuple(operations))
-    special = _special_tokens(model) if skip_special else None
+    special = torch.tensor(sorted(special_tokens(model))) if skip_special else None
     with ExitStack() as stack:
         for rank, operation in enumerate(operations):
             hookpoint = _attach_point(model, operation, force=force)
@@ -81,10 +82,6 @@ def _movable(special: Tensor | None) -> Bool[Tensor, " N"] | None:
     if special is None or tokens_BS is None:
         return None
     return ~torch.isin(tokens_BS.flatten(), special.to(tokens_BS.device))
-
-
-def _special_tokens(model: Model) -> Tensor:
-    return torch.tensor(sorted(model.tokenizer.all_special_ids), dtype=torch.long)
 
 
 def _attach_point(model: Model, operation: Operation, *, force: bool) -> str:

@@ -12,8 +12,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from bathyscope import artifacts, progress
+from bathyscope import progress
 from bathyscope.errors import ArtifactError
+from bathyscope.files import write_atomic
 from bathyscope.web.page_data import PageData, gather
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ def export(run: Path, *, out: Path | None = None) -> Path:
     data = gather(Path(run))
     page = _fill(template(), data)
     file.parent.mkdir(parents=True, exist_ok=True)
-    artifacts.write_atomic(file, page)
+    write_atomic(file, page)
     if len(page) > LARGE_PAGE_BYTES:
         log.warning("%s has %.0f MB: browsers on small devices may refuse it; index fewer features", file, len(page) / 1e6)
     return file

@@ -7,7 +7,7 @@ window are whole numbers in 1/10,000 of the feature's maximum, silent tokens lef
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bathyscope.errors import ArtifactError
+from bathyscope.features.layout import STRINGS_FILE, VOCABULARY_FILE
+from bathyscope.features.tokens import TokenTable
 from bathyscope.web.run_folder import Artifact
 from bathyscope.web.token_stream import TokenStream, cover
 
@@ -24,6 +26,9 @@ FEATURES_PER_CHUNK = 48
 TOKENS_PER_BLOCK = 65_536
 SCALE_STEPS = 10_000
 N_LIST_WORDS, N_PEAKS = 10, 5
+
+Piece = str | list[int]
+"""A token's text, or its bytes when they are no whole character by themselves."""
 GROUPS = ("top", *(f"tenth-{i}" for i in range(10, 0, -1)), "near-miss", "silent")
 
 
@@ -41,8 +46,8 @@ class FeaturePages:
     """Feature → its commonest peak tokens in the top examples."""
     stream: TokenStream
     """Text of all windows."""
-    strings: dict[int, str]
-    """Token id → text."""
+    pieces: Mapping[int, Piece]
+    """Token id → its text, or its bytes when they are no whole character."""
     ranks: dict[int, int]
     """Token id → its number on the page, commonest first."""
     words: dict[str, dict[int, list[list[Any]]]] = field(default_factory=dict[str, dict[int, list[list[Any]]]])
@@ -73,14 +78,15 @@ def open_features(index: Artifact, explanations: Artifact | None) -> FeaturePage
     examples = pq.ParquetFile(index.file("examples.parquet")) if index.holds("examples.parquet") else None
     tokens = np.load(index.file("tokens.npy"), mmap_mode="r", allow_pickle=False) if examples else np.zeros(0, np.int32)
     stream, example_features, peak_tokens = _windows(examples, tokens)
+    ranks = _ranks(stream, features)
     return FeaturePages(
         features=features,
         examples=examples,
         example_features=example_features,
         peak_tokens=peak_tokens,
         stream=stream,
-        strings=_strings(index),
-        ranks=_ranks(stream, features),
+        pieces=_pieces(index, ranks),
+        ranks=ranks,
         words=_words(explanations),
     )
 
@@ -104,9 +110,9 @@ def list_columns(pages: FeaturePages) -> dict[str, Any]:
 
 
 def token_strings(pages: FeaturePages) -> dict[str, Any]:
-    """Ids and texts of the tokens used on the page, in order of rank; a token without text shows its number."""
+    """Ids and texts (or bytes) of the tokens used on the page, by rank; a token without text shows its number."""
     ids = sorted(pages.ranks, key=pages.ranks.__getitem__)
-    return {"ids": ids, "strings": [pages.strings.get(i, f"⟨{i}⟩") for i in ids]}
+    return {"ids": ids, "strings": [pages.pieces.get(i, f"⟨{i}⟩") for i in ids]}
 
 
 def token_blocks(pages: FeaturePages) -> Iterator[bytes]:
@@ -227,11 +233,20 @@ def _ranks(stream: TokenStream, features: pa.Table) -> dict[int, int]:
     return {token: rank for rank, token in enumerate(sorted(used, key=lambda token: (-used[token], token)))}
 
 
-def _strings(index: Artifact) -> dict[int, str]:
-    """`token_strings.json`, a list of [id, text] or an object {id: text}."""
-    content = index.json("token_strings.json")
-    pairs = content.items() if isinstance(content, dict) else content
-    return {int(token): str(text) for token, text in pairs}
+def _pieces(index: Artifact, ids: Iterable[int]) -> dict[int, Piece]:
+    """Text or bytes of the given tokens: from the vocabulary of the index, or else from its list of strings."""
+    if index.holds(VOCABULARY_FILE):
+        table = TokenTable.load(index.file(VOCABULARY_FILE))
+        return {token: _piece(table.bytes_of(token)) for token in ids}
+    content = index.json(STRINGS_FILE)
+    return {int(token): str(text) for token, text in (content.items() if isinstance(content, dict) else content)}
+
+
+def _piece(data: bytes) -> Piece:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return list(data)
 
 
 def _words(explanations: Artifact | None) -> dict[str, dict[int, list[list[Any]]]]:

@@ -11,7 +11,7 @@ import bathyscope
 from bathyscope.web import feature_pages
 from bathyscope.web.feature_pages import FeaturePages, open_features, to_bytes
 from bathyscope.web.results import answer_rows, score_rows
-from bathyscope.web.run_card import run_card, source_labels
+from bathyscope.web.run_card import run_card
 from bathyscope.web.run_folder import Artifact, RunFolder, open_run
 
 SCHEMA = 1
@@ -74,7 +74,7 @@ def gather(path: Path) -> PageData:
         "n_answers": len(answers),
     }
     return PageData(
-        title=_title(card), head=head, pages=pages, documents=_documents(run.one("activations"), index), answers=answers
+        title=_title(card), head=head, pages=pages, documents=_documents(index), answers=answers
     )
 
 
@@ -88,7 +88,7 @@ def _dictionary(run: RunFolder) -> dict[str, Any] | None:
     artifact = run.one("dictionary")
     if artifact is None:
         return None
-    return {name: value for name, value in artifact.json("config.json").items() if name not in ("model_identity", "model")}
+    return {name: value for name, value in artifact.json("config.json").items() if name != "model"}
 
 
 def _features(index: Artifact, pages: FeaturePages) -> dict[str, Any]:
@@ -112,13 +112,10 @@ def _words(explanations: Artifact, pages: FeaturePages) -> dict[str, Any]:
     return {"methods": list(pages.words), "summary": explanations.json("summary.json")}
 
 
-def _documents(store: Artifact | None, index: Artifact | None) -> dict[int, str]:
-    """Labels of the documents that the index covers."""
-    if index is None or not index.holds("documents.npy"):
-        return {}
-    labels = source_labels(store)
-    numbers = np.unique(np.load(index.file("documents.npy"), mmap_mode="r", allow_pickle=False))
-    return {int(n): labels[int(n)] for n in numbers if int(n) in labels}
+def _documents(index: Artifact | None) -> dict[int, str]:
+    """Where the documents of the index come from."""
+    content = index.json("sources.json") if index else {}
+    return {int(number): str(label) for number, label in content.items()}
 
 
 def _labels(documents: dict[int, str]) -> dict[str, Any]:

@@ -3,34 +3,16 @@
 Reads manifests and the small JSON files beside them. Anything that is absent is left out, never guessed.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+import re
 from typing import Any, cast
-
-import numpy as np
 
 from bathyscope.web.run_folder import Artifact, RunFolder
 
-OPEN_LICENCES = (
-    "apache",
-    "mit",
-    "bsd",
-    "isc",
-    "cc0",
-    "cc-by",
-    "cc by",
-    "public domain",
-    "pddl",
-    "odc",
-    "ofl",
-    "psf",
-    "python",
-    "unlicense",
-    "mpl",
-    "gpl",
-    "lgpl",
+OPEN_LICENCES = re.compile(
+    r"\b(apache|mit|bsd|isc|cc0|cc[- ]by(-sa)?|public domain|pddl|odc|ofl|psf|python|unlicense|mpl|a?gpl|lgpl)\b", re.IGNORECASE
 )
-CLOSED_MARKS = ("-nc", " nc", "-nd", " nd", "noncommercial", "non-commercial", "research only", "unknown", "terms")
+CLOSED_MARKS = re.compile(r"\bnc\b|\bnd\b|non-?commercial|research only|\bunknown\b|\bterms\b|not stated", re.IGNORECASE)
+
 COMMANDS = {
     "activations": ("bathyscope collect", "the text and the activations that were read"),
     "dictionary": ("bathyscope train", "the dictionary's settings"),
@@ -39,18 +21,18 @@ COMMANDS = {
     "scores": ("bathyscope evaluate", "how much of the layer the dictionary keeps, beside its nulls"),
     "generations": ("bathyscope steer", "steered answers beside plain ones and a random direction"),
 }
+"""Kind → the command that makes it, and what the page shows of it."""
 
 
 def run_card(run: RunFolder) -> dict[str, Any]:
     """Model, hookpoint, stages, texts, materials, versions, and what is missing with the command that makes it."""
-    sources = _sources(run.one("activations"))
-    materials = _materials(run, sources)
+    texts = _texts(run.one("activations"))
     return {
         "model": model_identity(run),
         "hookpoint": hookpoint(run),
         "stages": [_stage(artifact) for artifact in run.artifacts],
-        "sources": sources,
-        "materials": materials,
+        "texts": texts,
+        "materials": _materials(run, texts),
         "environment": _environment(run),
         "missing": [
             {"kind": kind, "command": command, "shows": shows}
@@ -62,19 +44,11 @@ def run_card(run: RunFolder) -> dict[str, Any]:
 
 def model_identity(run: RunFolder) -> dict[str, str]:
     """Name, sum, description … of the model, from the first artifact that states it."""
-    for kind, file, names in (
-        ("activations", "index.json", ("model_identity", "model")),
-        ("features", "summary.json", ("model_identity", "model")),
-        ("dictionary", "config.json", ("model_identity", "model")),
-    ):
+    for kind, file in (("activations", "index.json"), ("features", "summary.json"), ("dictionary", "config.json")):
         artifact = run.one(kind)
-        content = artifact.json(file) if artifact else {}
-        for name in names:
-            found = content.get(name)
-            if isinstance(found, dict) and found:
-                return {str(k): str(v) for k, v in cast(dict[str, object], found).items() if v is not None}
-            if isinstance(found, str):
-                return {"name": found}
+        found = artifact.json(file).get("model") if artifact else None
+        if isinstance(found, dict) and found:
+            return {str(k): str(v) for k, v in cast(dict[str, object], found).items() if v is not None}
     return {}
 
 
@@ -89,9 +63,8 @@ def hookpoint(run: RunFolder) -> str | None:
 
 
 def is_open(licence: str) -> bool:
-    """Whether text under this licence may be passed on; an unknown licence may not."""
-    name = licence.strip().lower()
-    return any(mark in name for mark in OPEN_LICENCES) and not any(mark in name for mark in CLOSED_MARKS)
+    """Whether text under this licence may be passed on; under an unknown licence it may not."""
+    return bool(OPEN_LICENCES.search(licence)) and not CLOSED_MARKS.search(licence)
 
 
 def _stage(artifact: Artifact) -> dict[str, Any]:
@@ -110,48 +83,31 @@ def _stage(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def _sources(store: Artifact | None) -> list[dict[str, Any]]:
-    """Documents and tokens per source label, most tokens first."""
-    if store is None or not store.holds("documents.npy"):
-        return []
-    documents_T = np.load(store.file("documents.npy"), mmap_mode="r", allow_pickle=False)
-    labels = source_labels(store)
-    tokens: Counter[str] = Counter()
-    documents: Counter[str] = Counter()
-    for document, count in zip(*np.unique(documents_T, return_counts=True), strict=True):
-        label = labels.get(int(document), "unnamed source")
-        tokens[label] += int(count)
-        documents[label] += 1
-    ranked = sorted(tokens, key=lambda label: (-tokens[label], label))
-    return [{"label": label, "documents": documents[label], "tokens": tokens[label]} for label in ranked]
+def _texts(store: Artifact | None) -> list[dict[str, Any]]:
+    """Name, documents and tokens of every text, as the collection counted them; most tokens first."""
+    texts = store.json("index.json").get("texts", []) if store else []
+    rows = [{"name": t["text"], "documents": t.get("documents", 0), "tokens": t.get("tokens", 0)} for t in texts]
+    return sorted(rows, key=lambda row: -row["tokens"])
 
 
-def source_labels(store: Artifact | None) -> dict[int, str]:
-    """Document number → label of its source."""
-    content = store.json("sources.json") if store else {}
-    entries = content.items() if isinstance(content, Mapping) else enumerate(content)
-    return {int(document): str(label) for document, label in cast(Any, entries)}
-
-
-def _materials(run: RunFolder, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every model and text used, once, with its licence and the tokens read from it."""
+def _materials(run: RunFolder, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every model and text used, once, with its licence and the tokens read from it; most tokens first."""
     found: dict[str, dict[str, Any]] = {}
     for artifact in run.artifacts:
         for material in artifact.manifest.materials:
             name = str(material.get("name", "unnamed"))
             if name not in found:
                 licence = str(material.get("licence", "unknown"))
-                tokens = sum(source["tokens"] for source in sources if _is_from(source["label"], name))
+                tokens = sum(text["tokens"] for text in texts if is_part(text["name"], name))
                 found[name] = {**material, "name": name, "licence": licence, "open": is_open(licence), "tokens": tokens}
     return sorted(found.values(), key=lambda material: (-material["tokens"], material["name"]))
 
 
-def _is_from(label: str, material: str) -> bool:
-    """Whether a source label such as `material:moby-dick/chapter-1` names this material."""
-    name = label.removeprefix("material:")
-    return name == material or name.startswith((f"{material}/", f"{material}:", f"{material} "))
+def is_part(text: str, material: str) -> bool:
+    """Whether a text such as `catholic-bible/pt` is this material or a part of it."""
+    return text == material or text.startswith(f"{material}/")
 
 
 def _environment(run: RunFolder) -> dict[str, str]:
-    """Versions of the last artifact made, the only ones that can be told from a finished folder."""
+    """Versions recorded by the last artifact made."""
     return dict(run.artifacts[-1].manifest.run.get("environment", {}))

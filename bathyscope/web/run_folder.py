@@ -87,8 +87,12 @@ def open_run(path: Path) -> RunFolder:
         raise ArtifactError(f"{path} is itself an artifact; give the run folder that holds it")
     folders = sorted(folder for folder in path.iterdir() if (folder / artifacts.MANIFEST).is_file())
     found = [Artifact(path=folder, manifest=artifacts.read_manifest(folder)) for folder in folders]
-    shown = [artifact for artifact in found if artifact.manifest.kind in KINDS]
-    if not shown:
+    if not any(artifact.manifest.kind in KINDS for artifact in found):
         raise ArtifactError(f"{path} holds no artifact to show: expected a subfolder of kind {', '.join(KINDS)}")
-    shown.sort(key=lambda artifact: (KINDS.index(artifact.manifest.kind), artifact.path.name))
-    return RunFolder(path=path, artifacts=tuple(shown))
+    return RunFolder(path=path, artifacts=tuple(sorted(found, key=_place)))
+
+
+def _place(artifact: Artifact) -> tuple[int, str]:
+    """Order of the pipeline; kinds that the page does not show come last."""
+    kind = artifact.manifest.kind
+    return KINDS.index(kind) if kind in KINDS else len(KINDS), artifact.path.name

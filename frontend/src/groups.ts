@@ -34,7 +34,7 @@ function describe(name: string, max: number): Omit<Group, "name" | "examples"> {
   if (name === "near-miss") {
     return {
       title: "Near misses",
-      note: "just too weak to fire; the figure is what stayed under the threshold",
+      note: "nearest to firing without it; the figure is the value before the cut",
       level: 0,
       fires: false,
     };

@@ -2,6 +2,7 @@
 
 import type { Head, Score } from "./data/head";
 import { dosePlace } from "./answers";
+import { percent } from "./figures";
 import { CARD_ORDER, metric, type Metric } from "./metrics";
 
 const SUBJECTS = ["dictionary", "random dictionary", "zeroed layer", "mean", "clean model"];
@@ -54,11 +55,40 @@ function metricRank(name: string): number {
   return rank < 0 ? CARD_ORDER.length : rank;
 }
 
+/** Share of features whose best word beats random directions, beside the share that random directions would reach. */
+export function wordsBeatingChance(
+  head: Head,
+): { share: number; chance: number | null; scores: Score[]; metric: Metric } | null {
+  const share = numberOf(head.words?.summary["share_beating_null"]);
+  if (share === null) return null;
+  const quantile = /quantile ([\d.]+)/.exec(String(head.words?.summary["null"] ?? ""));
+  const chance = quantile ? 1 - Number(quantile[1]) : null;
+  const score = (subject: string, value: number | null): Score => ({
+    subject,
+    metric: "",
+    value,
+    low: null,
+    high: null,
+  });
+  return {
+    share,
+    chance,
+    scores: [score("dictionary", share), score("random direction", chance)],
+    metric: {
+      label: "Words beat chance",
+      meaning: "",
+      better: "more",
+      format: (value) => percent(value),
+      range: [0, 1],
+    },
+  };
+}
+
 /** The dictionary in a few words, from its settings: `TopK, 4,608 features, k = 32`. */
 export function describeDictionary(head: Head): { kind: string | null; n: number | null; k: number | null } {
   const stage = head.stages.find((s) => s.kind === "dictionary");
-  const settings = findSettings(stage?.config) ?? {};
   const known = head.dictionary ?? {};
+  const settings = findSettings(known["kind"]) ?? findSettings(stage?.config) ?? {};
   const n = head.features?.n ?? numberOf(settings["n_features"]) ?? numberOf(known["n_features"]);
   const kind = typeof settings["kind"] === "string" ? settings["kind"] : null;
   return { kind, n, k: numberOf(settings["k"]) ?? numberOf(known["k"]) };

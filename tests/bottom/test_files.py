@@ -43,5 +43,5 @@ def test_json_that_is_no_object_is_refused_by_name(content: bytes, reason: str, 
 
 
 def test_a_missing_file_is_an_artifact_error(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="cannot read .*: No such file"):
+    with pytest.raises(ArtifactError, match=r"cannot read .*: No such file"):
         files.read_json(tmp_path / "state.json")

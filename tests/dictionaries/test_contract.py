@@ -71,9 +71,16 @@ def gradients(trainee: Trainee, loss: Loss) -> dict[str, Tensor]:
     return {name: p.grad for name, p in trainee.named_parameters() if p.grad is not None}
 
 
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A settings file that leaves the kind open."""
+
+    any_kind: kinds.Kind
+
+
 @each_kind
 def test_settings_survive_json(kind):
-    assert from_json(kinds.Kind, to_json(kind)) == kind  # pyright: ignore[reportArgumentType]
+    assert from_json(Choice, to_json(Choice(any_kind=kind))).any_kind == kind
 
 
 @each_kind
@@ -106,10 +113,10 @@ def test_the_loss_falls(kind):
     member = Member(kind, d_model=D, optimisation=kind.optimisation, seed=0)
     member.start(planted.x_ND)
     x_ND = planted.x_ND[:512] * member.scale
-    before = float(member.trainee.loss(x_ND).total)
-    for batch in planted.batches(256) * 4:
+    before = float(member.trainee.loss(x_ND).total.detach())
+    for batch in planted.batches(256) * 8:
         member.step(batch, progress=0.5)
-    assert float(member.trainee.loss(x_ND).total) < 0.8 * before
+    assert float(member.trainee.loss(x_ND).total.detach()) < 0.8 * before
 
 
 @each_kind
@@ -124,7 +131,9 @@ def test_folding_changes_nothing(kind, scale):
     torch.testing.assert_close(dictionary.reconstruct(x_ND), wanted_ND, rtol=1e-5, atol=1e-5 * float(x_ND.abs().max()))
     lengths_F = dict(trainee.named_parameters())["W_dec_FD"].detach().norm(dim=1)
     wanted_NF = inner.dense().detach() * lengths_F / scale
-    torch.testing.assert_close(dictionary.encode(x_ND).dense(), wanted_NF, rtol=1e-5, atol=1e-5 * float(wanted_NF.max()))
+    torch.testing.assert_close(
+        dictionary.encode(x_ND).dense(), wanted_NF, rtol=1e-5, atol=1e-5 * float(wanted_NF.max())
+    )
 
 
 @each_kind
@@ -210,7 +219,9 @@ def test_gradients_equal_finite_differences(kind):
         assert float((found[name] * direction).sum()) == pytest.approx(slope, rel=1e-5, abs=1e-9), name
 
 
-def directional_slope(trainee: Trainee, parameter: Tensor, direction: Tensor, x_ND: Tensor, step: float = 1e-7) -> float:
+def directional_slope(
+    trainee: Trainee, parameter: Tensor, direction: Tensor, x_ND: Tensor, step: float = 1e-7
+) -> float:
     """Central difference of the loss; targets that the loss detaches are detached by keeping them fixed."""
     totals = []
     with torch.no_grad(), fixed_targets(trainee, x_ND):
@@ -246,10 +257,12 @@ def test_the_recorded_error_and_firings_are_those_of_encode_and_decode(kind):
     trainee = trainee_of(kind, steps=2)
     x_ND = world(n_true=F, d_model=D, n_tokens=200, seed=8).x_ND
     loss, codes = trainee.loss(x_ND), trainee.encode(x_ND)
-    assert float(loss.squared_error) == pytest.approx(float((x_ND - trainee.decode(codes)).square().sum()), rel=1e-5)
+    assert float(loss.squared_error) == pytest.approx(
+        float((x_ND - trainee.decode(codes)).detach().square().sum()), rel=1e-5
+    )
     assert torch.equal(loss.fires_F, codes.fires())
     assert float(loss.target.variation) == pytest.approx(float((x_ND - x_ND.mean(0)).square().sum()), rel=1e-5)
-    assert float(sum(loss.parts.values())) == pytest.approx(float(loss.total), rel=1e-5)
+    assert float(sum(loss.parts.values())) == pytest.approx(float(loss.total.detach()), rel=1e-5)
 
 
 @each_kind
@@ -277,7 +290,7 @@ def test_training_figures_are_those_of_a_hand_computation(kind, trained, planted
 
 @each_kind
 def test_an_interrupted_run_ends_in_the_same_bytes(kind, planted, tmp_path):
-    settings = TrainSettings(epochs=2, log_every=5, checkpoint_seconds=0)
+    settings = TrainSettings(epochs=2, log_every=5, checkpoint_seconds=0.0)
     batches = planted.batches(256)
     straight = train(batches, kind, out=tmp_path / "straight", settings=settings)
 

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from tiny import D_MODEL
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from bathyscope import artifacts
 from bathyscope.activations.store import ActivationStore
@@ -90,3 +93,8 @@ def sparse_values(n_rows: int, n_features: int, *, seed: int, share: float = 0.1
     fires = rng.random((n_rows, n_features)) < share
     values = np.where(fires, rng.integers(1, 640, fires.shape), -rng.integers(1, 640, fires.shape)) / 64
     return torch.from_numpy(values.astype(np.float32))
+
+
+def tokenizer_of(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows these pieces and nothing of how text is cut."""
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(vocabulary, unk_token=next(iter(vocabulary)))))

@@ -47,7 +47,7 @@ def test_every_command_and_option_shown_exists(file: Path, help_texts: str) -> N
     for line in re.findall(r"^\s+(?:\.venv/bin/)?bathyscope (.+)$", text, flags=re.MULTILINE):
         name, *words = line.split("#")[0].split()
         assert name in COMMANDS or name.startswith("--"), line
-        of_command = help_texts.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        of_command = help_texts.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         for option in (word for word in words if word.startswith("--")):
             assert re.search(rf"{re.escape(option)}\b", of_command), f"{name} has no option {option}"
 

@@ -12,12 +12,12 @@ PACKAGE = Path(bathyscope.__file__).parent
 
 def settings_classes() -> list[tuple[str, ast.ClassDef]]:
     """Every dataclass that a person fills in: `…Settings`, subcommands, kinds and methods."""
-    found: list[tuple[str, ast.ClassDef]] = []
-    for file in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ClassDef) and _is_settings(node):
-                found.append((f"{file.relative_to(PACKAGE).as_posix()}:{node.name}", node))
-    return found
+    return [
+        (f"{file.relative_to(PACKAGE).as_posix()}:{node.name}", node)
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef) and _is_settings(node)
+    ]
 
 
 def _is_settings(node: ast.ClassDef) -> bool:

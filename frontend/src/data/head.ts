@@ -41,7 +41,7 @@ export interface Head {
   model: Record<string, string>;
   hookpoint: string | null;
   stages: Stage[];
-  sources: { label: string; documents: number; tokens: number }[];
+  texts: { name: string; documents: number; tokens: number }[];
   materials: Material[];
   environment: Record<string, string>;
   missing: { kind: string; command: string; shows: string }[];

@@ -1,0 +1,35 @@
+"""Schedules in shares of the run."""
+
+import pytest
+
+from bathyscope.dictionaries.schedule import Optimisation, ramp
+from bathyscope.errors import ConfigError
+
+
+def test_the_rate_rises_holds_and_falls():
+    optimisation = Optimisation(lr=2.0, warm_up=0.1, decay=0.2)
+    found = [optimisation.learning_rate(p) for p in (0.0, 0.05, 0.1, 0.5, 0.8, 0.9, 1.0)]
+    assert found == pytest.approx([0, 1, 2, 2, 2, 1, 0])
+
+
+def test_without_warm_up_and_decay_the_rate_is_constant():
+    optimisation = Optimisation(lr=2.0, warm_up=0.0, decay=0.0)
+    assert {optimisation.learning_rate(p) for p in (0.0, 0.3, 1.0)} == {2.0}
+
+
+def test_a_ramp_over_no_share_is_always_full():
+    assert ramp(0.0, 0.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"lr": 0.0}, "lr is 0.0"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"warm_up": 0.6, "decay": 0.5}, "at most 1"),
+        ({"clip_norm": -1.0}, "clip_norm is -1.0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, line):
+    with pytest.raises(ConfigError, match=line):
+        Optimisation(**{"lr": 1e-3, "warm_up": 0.1, "decay": 0.2, **settings})

@@ -1,0 +1,82 @@
+"""Neighbours against dense matrices."""
+
+import numpy as np
+import pytest
+import torch
+
+from bathyscope.features import neighbours
+from bathyscope.features.neighbours import cofiring_neighbours, decoder_neighbours
+
+
+def pairs(found) -> dict[tuple[int, int], float]:
+    return {
+        (f, int(g)): float(score)
+        for f in range(len(found.features))
+        for g, score in zip(found.features[f], found.scores[f], strict=True)
+        if g >= 0
+    }
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 1 << 24])
+def test_decoder_neighbours_are_the_largest_cosines_without_the_feature_itself(monkeypatch, chunk):
+    monkeypatch.setattr(neighbours, "CHUNK_COSINES", chunk)
+    W = torch.randn(30, 8, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.1, 9, 30)[:, None]
+    found = decoder_neighbours(W, n=5)
+    cosines = (W / W.norm(dim=1, keepdim=True)).numpy()
+    cosines = cosines @ cosines.T
+    np.fill_diagonal(cosines, -2)
+    assert np.array_equal(found.features, np.argsort(-cosines, axis=1)[:, :5])
+    assert np.allclose(found.scores, -np.sort(-cosines, axis=1)[:, :5], atol=1e-6)
+
+
+def test_fewer_features_than_neighbours_leave_empty_places():
+    found = decoder_neighbours(torch.eye(3), n=5)
+    assert (found.features >= 0).sum(1).tolist() == [2, 2, 2]
+
+
+@pytest.fixture
+def fires_NF() -> np.ndarray:
+    rng = np.random.default_rng(2)
+    fires = rng.random((300, 12)) < 0.15
+    fires[:, 1] = fires[:, 0] & (rng.random(300) < 0.8)
+    fires[:, 2], fires[:, 3] = True, False
+    return fires
+
+
+def cofiring(fires_NF: np.ndarray, n: int):
+    _, features = np.nonzero(fires_NF)
+    return cofiring_neighbours(features.astype(np.int32), fires_NF.sum(1), n_features=fires_NF.shape[1], n=n)
+
+
+def test_cofiring_is_the_correlation_of_firing(fires_NF):
+    found = cofiring(fires_NF, n=11)
+    alive = [f for f in range(12) if f not in (2, 3)]
+    phi = np.corrcoef(fires_NF[:, alive].T.astype(float))
+    for i, f in enumerate(alive):
+        wanted = {alive[j]: phi[i, j] for j in range(len(alive)) if j != i and phi[i, j] > 0}
+        shared = {g for g in wanted if (fires_NF[:, f] & fires_NF[:, g]).any()}
+        assert set(found.features[f][found.features[f] >= 0].tolist()) == shared == set(wanted)
+        assert np.allclose(found.scores[f][: len(wanted)], sorted(wanted.values(), reverse=True), atol=1e-6)
+    assert found.features[0, 0] == 1
+
+
+def test_features_that_always_or_never_fire_have_no_cofiring(fires_NF):
+    found = cofiring(fires_NF, n=11)
+    assert (found.features[[2, 3]] == -1).all()
+    assert not np.isin(found.features, [2, 3]).any()
+
+
+def test_scores_are_symmetric(fires_NF):
+    together = pairs(cofiring(fires_NF, n=11))
+    assert together
+    assert all(together[(g, f)] == score for (f, g), score in together.items())
+    W = torch.randn(20, 16, generator=torch.Generator().manual_seed(1))
+    near = pairs(decoder_neighbours(W, n=19))
+    assert all(abs(near[(g, f)] - score) < 1e-6 for (f, g), score in near.items())
+
+
+def test_a_short_list_is_the_head_of_the_long_one_also_among_many_candidates():
+    rng = np.random.default_rng(3)
+    fires = rng.random((50, 200)) < 0.2
+    short, long = cofiring(fires, n=3), cofiring(fires, n=150)
+    assert np.array_equal(short.features, long.features[:, :3])
