@@ -149,7 +149,8 @@ def _check(job: _Job, out: Path) -> None:
     token_bytes = 2 * sum(kind.itemsize for kind in COLUMNS.values())
     partial = out.with_name(out.name + ".partial")
     written = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file()) if partial.exists() else 0
-    runtime.require_disk(out, max(0, job.n_tokens * (job.row_bytes + token_bytes) - written))
+    scratch = min(job.n_tokens, job.shard_rows) * job.row_bytes
+    runtime.require_disk(out, max(0, job.n_tokens * (job.row_bytes + token_bytes) + scratch - written))
 
 
 def _collect(job: _Job, work: Draft) -> None:

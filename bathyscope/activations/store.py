@@ -182,7 +182,7 @@ class ActivationStore:
 
         `position` is what `position()` of such a stream returned, also after a round trip through JSON.
         """
-        from bathyscope.activations.batches import BatchPosition, batches  # noqa: PLC0415  (batches reads stores)
+        from bathyscope.activations.batches import BatchPosition, batches  # batches itself imports this module
 
         start = from_json(BatchPosition, position) if isinstance(position, Mapping) else position
         return batches(self, batch_size=batch_size, hookpoint=hookpoint, seed=seed, epochs=epochs, start=start)

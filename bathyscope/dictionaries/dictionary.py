@@ -1,7 +1,7 @@
 """The finished dictionary: neutral weights and a rule, whatever kind it was trained as, and its folder on disk.
 
-`pre = x @ W_enc + b_enc` (or `(x - b_dec) @ W_enc + b_enc`), `c = rule(pre)`, `x̂ = c @ W_dec + b_dec`. Decoder rows have
-length 1 and no activation scale is left: x and x̂ are the model's own activations. Knows nothing of training.
+`pre = x @ W_enc + b_enc` (or `(x - b_dec) @ W_enc + b_enc`), `c = rule(pre)`, `x̂ = c @ W_dec + b_dec`. Decoder rows
+have length 1 and no activation scale is left: x and x̂ are the model's own activations. Knows nothing of training.
 """
 
 import dataclasses

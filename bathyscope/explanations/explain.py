@@ -154,7 +154,7 @@ def _prepare(index: FeatureIndex, method: MutualInformation, *, model: Model, di
     features = np.flatnonzero(index.features["n_fires"].to_numpy())
     if len(features) == 0:
         raise ConfigError(f"no feature of {index.path} ever fires: there is nothing to explain")
-    text = text_words(index)
+    text = text_words(np.asarray(index.tokens), np.asarray(index.documents), index.vocabulary)
     vocabulary = build_vocabulary(text, index.vocabulary, method.vocabulary, n_words=method.n_words)
     E_VD, n_word_tokens = word_vectors(model, vocabulary.words)
     directions_FD = dictionary.W_dec if method.direction == "decoder" else dictionary.W_enc.T

@@ -4,14 +4,14 @@ A word is a run of letters. Text is rebuilt from the tokens' bytes, document by 
 however the tokenizer cut it.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 
-from bathyscope.features.reader import FeatureIndex
-from bathyscope.features.tokens import owned_characters
+from bathyscope.features.tokens import TokenTable, owned_characters
 
 _LETTERS = re.compile(r"[^\W\d_]+")
 
@@ -28,13 +28,12 @@ class TextWords:
     """How often each word occurs."""
 
 
-def text_words(index: FeatureIndex) -> TextWords:
-    """The words of the indexed text."""
-    tokens, table = np.asarray(index.tokens), index.vocabulary
+def text_words(tokens: Int[np.ndarray, " T"], documents: Int[np.ndarray, " T"], table: TokenTable) -> TextWords:
+    """The words of a token stream; a word ends where its document does, and at special tokens."""
     numbers, counts = dict[str, int](), list[int]()
     word_of_token = np.full(len(tokens), -1, dtype=np.int64)
-    edges = np.append(np.flatnonzero(np.diff(index.documents, prepend=-1)), len(tokens))
-    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+    edges = np.append(np.flatnonzero(np.diff(documents, prepend=-1)), len(tokens))
+    for start, stop in itertools.pairwise(edges.tolist()):
         pieces = [b" " if token in table.special else table.bytes_of(token) for token in tokens[start:stop].tolist()]
         characters = owned_characters(pieces)
         owner = np.repeat(np.arange(start, stop), [len(own) for own in characters])

@@ -26,8 +26,8 @@ Columns = dict[str, Any]
 
 def write_tables(
     model: Model, dictionary: Dictionary, corpus: Corpus, encoded: Encoded, *, work: Draft, settings: IndexSettings
-) -> Int[np.ndarray, " F"]:
-    """Write `examples.parquet` and `features.parquet`; returns how often each feature fires."""
+) -> Int[np.ndarray, " M"]:
+    """Write `examples.parquet` and `features.parquet`; returns the token ids that stand in lists of logits."""
     figures, sums = write_examples(corpus, encoded, work=work, settings=settings)
     dense = density(sums, corpus.document_rows, cluster=cluster_size(sums))
     columns = {
@@ -42,7 +42,8 @@ def write_tables(
     file, per_group = work.path / layout.FEATURES_FILE, layout.FEATURES_PER_GROUP
     with layout.TableWriter(file, layout.FEATURES, features_per_group=per_group) as writer:
         writer.write(columns)
-    return encoded.postings.counts
+    flat = [columns[name].flatten().to_numpy() for name in ("top_tokens", "bottom_tokens")]
+    return np.unique(np.concatenate(flat))
 
 
 def write_examples(
@@ -98,8 +99,8 @@ def _logit_columns(model: Model, dictionary: Dictionary, settings: IndexSettings
     if dictionary.d_model == model.d_model:
         found = logit_tokens(model, dictionary.W_dec, n=settings.n_logits)
     else:
-        none = np.zeros((dictionary.n_features, 0))
-        found = LogitTokens(top_tokens=none, top_logits=none, bottom_tokens=none, bottom_logits=none)
+        tokens, values = np.zeros((dictionary.n_features, 0), dtype=np.int64), np.zeros((dictionary.n_features, 0))
+        found = LogitTokens(top_tokens=tokens, top_logits=values, bottom_tokens=tokens, bottom_logits=values)
     return {
         "top_tokens": layout.rectangle(found.top_tokens, pa.int32()),
         "top_logits": layout.rectangle(found.top_logits, pa.float32()),

@@ -79,12 +79,15 @@ def _index(
     corpus = _corpus(store, hookpoint, split, tile=settings.window)
     encoded = encode(corpus, dictionary, work=work, settings=settings)
     work.log(stage="encode", tokens=corpus.n_rows)
-    TokenTable.of(model.tokenizer).save(work.path / layout.VOCABULARY_FILE)
+    vocabulary = TokenTable.of(model.tokenizer)
+    vocabulary.save(work.path / layout.VOCABULARY_FILE)
     np.save(work.path / layout.TOKENS_FILE, corpus.tokens)
     np.save(work.path / layout.DOCUMENTS_FILE, corpus.documents)
     labels, documents = store.sources, np.unique(corpus.documents).tolist()
     _write_json(work.path / layout.SOURCES_FILE, {str(number): labels[number] for number in documents})
-    write_tables(model, dictionary, corpus, encoded, work=work, settings=settings)
+    logit_ids = write_tables(model, dictionary, corpus, encoded, work=work, settings=settings)
+    ids = np.union1d(corpus.tokens, logit_ids).tolist()
+    _write_json(work.path / layout.STRINGS_FILE, list(zip(ids, vocabulary.strings(ids), strict=True)), indent=None)
     work.log(stage="tables", features=dictionary.n_features)
     n_fires = encoded.postings.counts
     summary = {
@@ -186,5 +189,5 @@ def _require_same_model(model: Model, dictionary: Dictionary, text: ActivationSt
                 )
 
 
-def _write_json(file: Path, data: dict[str, Any]) -> None:
-    write_atomic(file, json.dumps(data, indent=1, sort_keys=True).encode())
+def _write_json(file: Path, data: Any, *, indent: int | None = 1) -> None:
+    write_atomic(file, json.dumps(data, indent=indent, sort_keys=True, ensure_ascii=False).encode())

@@ -15,7 +15,7 @@ from typing import Any
 from bathyscope import progress
 from bathyscope.errors import ArtifactError
 from bathyscope.files import write_atomic
-from bathyscope.web.page_data import PageData, gather
+from bathyscope.web.page_data import EARLY, PageData, gather
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def export(run: Path, *, out: Path | None = None) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, page)
     if len(page) > LARGE_PAGE_BYTES:
-        log.warning("%s has %.0f MB: browsers on small devices may refuse it; index fewer features", file, len(page) / 1e6)
+        log.warning("%s has %.0f MB: small devices may refuse it; index fewer features", file, len(page) / 1e6)
     return file
 
 
@@ -61,7 +61,7 @@ def _fill(page: str, data: PageData) -> bytes:
     rest, tail = after_head.split(BLOCKS_MARK)
     early, late = [], []
     for done, (name, payload) in enumerate(data.blocks(), start=1):
-        (early if name in data.early else late).append(_block(name, payload))
+        (early if name in EARLY else late).append(_block(name, payload))
         progress.report("export", done, data.n_blocks, "blocks")
     parts = [before, html.escape(data.title), middle, _head(data.head), *early, rest, *late, tail]
     return "".join(parts).encode("utf-8", errors="replace")

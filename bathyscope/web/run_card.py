@@ -9,9 +9,12 @@ from typing import Any, cast
 from bathyscope.web.run_folder import Artifact, RunFolder
 
 OPEN_LICENCES = re.compile(
-    r"\b(apache|mit|bsd|isc|cc0|cc[- ]by(-sa)?|public domain|pddl|odc|ofl|psf|python|unlicense|mpl|a?gpl|lgpl)\b", re.IGNORECASE
+    r"\b(apache|mit|bsd|isc|cc0|cc[- ]by(-sa)?|public domain|pddl|odc|ofl|psf|python|unlicense|mpl|a?gpl|lgpl)\b",
+    re.IGNORECASE,
 )
-CLOSED_MARKS = re.compile(r"\bnc\b|\bnd\b|non-?commercial|research only|\bunknown\b|\bterms\b|not stated", re.IGNORECASE)
+CLOSED_MARKS = re.compile(
+    r"\bnc\b|\bnd\b|non-?commercial|research only|\bunknown\b|\bterms\b|not stated", re.IGNORECASE
+)
 
 COMMANDS = {
     "activations": ("bathyscope collect", "the text and the activations that were read"),

@@ -15,7 +15,7 @@ export function logAxis(values: Iterable<number | null>): LogAxis {
     high = Math.max(high, value);
   }
   if (low > high) return { low: -1, high: 0 };
-  const [floor, ceiling] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+  const [floor, ceiling] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 0]; // + 0: never −0
   return { low: floor, high: Math.max(ceiling, floor + 1) };
 }
 

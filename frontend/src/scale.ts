@@ -25,7 +25,7 @@ const ANCHORS: Record<Theme, [number, number, number][]> = {
     [0.86, 0.15, 82],
   ],
 };
-const TEXT: Record<Theme, [string, string]> = { light: ["#10252c", "#10252c"], dark: ["#eef6f7", "#061419"] };
+const TEXT: Record<Theme, [string, string]> = { light: ["#10252c", "#10252c"], dark: ["#ffffff", "#03090c"] };
 
 /** Background and text colour of a level from 1 to 10. */
 export function glow(step: number, theme: Theme): { background: string; text: string } {

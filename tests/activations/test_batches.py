@@ -125,3 +125,12 @@ def test_an_empty_split_says_what_to_do(tmp_path) -> None:
     empty = "held_out" if not len(store.rows("held_out")) else "train"
     with pytest.raises(ConfigError, match=rf"no rows in its {empty} split .*max_document_chars"):
         stream(store, WHOLE, split=empty)
+
+
+def test_a_store_streams_its_training_rows_from_a_position_in_json(store) -> None:
+    begun = store.stream(batch_size=32, hookpoint="layers.1", seed=3, epochs=1)
+    for _ in range(5):
+        next(begun)
+    rest = store.stream(batch_size=32, hookpoint="layers.1", seed=3, epochs=1, position=to_json(begun.position()))
+    expected = list(stream(store, WHOLE, seed=3))[5:]
+    assert all(torch.equal(a, b) for a, b in zip(rest, expected, strict=True))

@@ -168,13 +168,14 @@ def test_a_job_interrupted_at_every_batch_still_ends_with_the_same_bytes(store, 
 
 
 def test_what_was_written_behind_the_checkpoint_is_cut_off(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
     interrupt_after(monkeypatch, 6)
     with pytest.raises(Interrupted):
         make_store(tmp_path / "a")
     partial = tmp_path / "a.partial"
-    for name in ("tokens", "kept"):
+    for name in ("tokens", "kept", "rows-0"):
         with (partial / "checkpoint" / f"{name}.raw").open("ab") as file:
-            file.write(b"half of a batch")
+            file.write(b"half of a batch ")
     (partial / "shard-00004.safetensors.tmp").write_bytes(b"half of a shard")
     count_forwards(monkeypatch)
     assert make_store(tmp_path / "a").manifest.digest == store.manifest.digest

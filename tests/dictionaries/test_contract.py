@@ -60,7 +60,7 @@ def trainee_of(kind: Kind, *, seed: int = 0, steps: int = 0) -> Trainee:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in member.trainee.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
     member.trainee.after_step()
     return member.trainee
 

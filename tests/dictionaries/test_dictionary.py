@@ -116,7 +116,7 @@ def test_pickles_are_refused_with_what_to_do(ending, tmp_path):
     file = tmp_path / f"ae{ending}"
     file.write_bytes(b"\x80\x04.")
     for place in (file, str(file), tmp_path):
-        with pytest.raises(ArtifactError, match="is a pickle.*convert its tensors to safetensors"):
+        with pytest.raises(ArtifactError, match=r"is a pickle.*convert its tensors to safetensors"):
             load_dictionary(place)
 
 
@@ -156,7 +156,7 @@ def test_a_folder_without_a_setting_is_refused_by_its_name(tmp_path):
     with artifacts.draft(tmp_path / "d", Recipe(kind="dictionary", config={})) as work:
         (work.path / "config.json").write_text(json.dumps({"rule": {"kind": "Largest", "k": 3}}))
         (work.path / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(ArtifactError, match="not a dictionary of this version: config.json: _Saved lacks"):
+    with pytest.raises(ArtifactError, match=r"not a dictionary of this version: config\.json: _Saved lacks"):
         load_dictionary(tmp_path / "d")
 
 

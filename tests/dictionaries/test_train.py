@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bathyscope.artifacts import read_manifest, verify
 from bathyscope.dictionaries.dictionary import load_dictionary
+from bathyscope.dictionaries.source import checked
 from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings, train
 from bathyscope.errors import ArtifactError, ConfigError
@@ -215,7 +216,6 @@ def test_large_but_finite_activations_are_not_refused():
         ([torch.zeros(4, 5), torch.zeros(4, 6)], "batch 1 has width 6, expected 5"),
         ([torch.zeros(4)], r"batch 0 is \(4,\) of torch.float32: expected a floating-point tensor \[N, D\]"),
         ([torch.zeros(4, 5, dtype=torch.int64)], "torch.int64"),
-        (iter([[1.0, 2.0]]), "batch 0 is list"),
         (torch.zeros(4, 5), r"found Tensor; a tensor x is \[x\]"),
     ],
 )
@@ -224,8 +224,13 @@ def test_what_is_no_batch_is_refused(batches, line):
         train(batches, KIND, settings=dataclasses.replace(QUICK, n_tokens=8))
 
 
+def test_what_is_no_tensor_is_refused():
+    with pytest.raises(ConfigError, match="batch 3 is list: expected a floating-point tensor"):
+        checked([1.0, 2.0], d_model=2, number=3)
+
+
 def test_a_hookpoint_of_plain_batches_is_refused():
-    with pytest.raises(ConfigError, match="hookpoint layers.1 names a part of a store"):
+    with pytest.raises(ConfigError, match=r"hookpoint layers[.]1 names a part of a store"):
         train(WORLD.batches(256), KIND, hookpoint="layers.1", settings=QUICK)
 
 

@@ -4,12 +4,13 @@ Feature f reads and writes coordinate f, so the pre-activation of feature f at a
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from tiny import D_MODEL
+from tiny import D_MODEL, tiny_model
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
@@ -18,11 +19,10 @@ from bathyscope import artifacts
 from bathyscope.activations.store import ActivationStore
 from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.rules import Above, Largest, Positive, Rule
+from bathyscope.dictionaries.rules import Rule
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.features.corpus import Corpus, corpus_of
-
-__all__ = ["Above", "Largest", "Positive"]
+from bathyscope.features.index import FeatureIndex, IndexSettings, index_features
 
 HOOKPOINT = "layers.1"
 
@@ -40,7 +40,7 @@ def one_hot_dictionary(n_features: int = D_MODEL, *, rule: Rule, threshold: floa
 
 
 class Stream:
-    """Documents of tokens: `lengths` tokens each, cut into segments of at most `context`, each begun by a masked BOS."""
+    """Documents of tokens: `lengths` tokens each, cut into segments of `context` with a masked BOS each."""
 
     def __init__(self, lengths: list[int], *, context: int = 40, seed: int = 0, n_vocabulary: int = 256) -> None:
         rng = np.random.default_rng(seed)
@@ -98,3 +98,13 @@ def sparse_values(n_rows: int, n_features: int, *, seed: int, share: float = 0.1
 def tokenizer_of(vocabulary: dict[str, int]) -> PreTrainedTokenizerFast:
     """A tokenizer that knows these pieces and nothing of how text is cut."""
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel(vocabulary, unk_token=next(iter(vocabulary)))))
+
+
+def indexed(
+    path: Path, stream: Stream, x_ND: torch.Tensor, dictionary: Dictionary, settings: IndexSettings, **changes: object
+) -> FeatureIndex:
+    """The index of planted activations, whole text, under the tiny model; `path` gets the folders `store` and `out`."""
+    store = stream.store(path / "store", x_ND)
+    return index_features(
+        tiny_model(), dictionary, store, out=path / "out", settings=replace(settings, split="all", **changes)
+    )

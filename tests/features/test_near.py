@@ -1,5 +1,7 @@
 """Near misses against a plain search through all tiles."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def pre_NF() -> torch.Tensor:
 
 def taken(pre_NF: torch.Tensor, edges: list[int], *, n: int, minimum: float) -> list[list[tuple[float, int]]]:
     near = NearMisses(pre_NF.shape[1], n, minimum=minimum)
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         pre = pre_NF[start:stop]
         fires = pre > GATE
         indices = torch.arange(pre.shape[1]).expand_as(pre)

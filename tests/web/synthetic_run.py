@@ -80,7 +80,12 @@ def _texts(text: MadeUpText) -> list[dict[str, Any]]:
     names = np.array([text.sources[document].partition(" #")[0] for document in text.documents.tolist()])
     first = np.flatnonzero(np.diff(text.documents, prepend=-1))
     return [
-        {"text": str(name), "share": 0.2, "tokens": int((names == name).sum()), "documents": int((names[first] == name).sum())}
+        {
+            "text": str(name),
+            "share": 0.2,
+            "tokens": int((names == name).sum()),
+            "documents": int((names[first] == name).sum()),
+        }
         for name in np.unique(names)
     ]
 

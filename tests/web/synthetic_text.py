@@ -1,6 +1,6 @@
-"""A made-up corpus: documents of one topic each, in English, Portuguese, Korean and Python, with hostile tokens in some.
+"""A made-up corpus: documents of one topic each, in English, Portuguese, Korean and Python; some hold hostile tokens.
 
-Words are cut after five bytes when they are long, Korean ones in the middle of a character, as byte-level tokenizers do.
+Long words are cut after five bytes, Korean ones in the middle of a character, as byte-level tokenizers do.
 """
 
 import re
@@ -16,16 +16,17 @@ HOSTILE = (
 )
 """Text that must never become markup."""
 
-TOPICS = {
-    "sea": "whale ship harbour tide anchor sailor deck storm reef captain oar salt".split(),
-    "law": "court statute judge appeal verdict treaty clause senate tax citizen bill oath".split(),
-    "music": "violin chord tempo melody drum choir opera rhythm sonata flute singer bass".split(),
-    "kitchen": "bread garlic oven butter pepper soup recipe knife dough onion honey lemon".split(),
-    "body": "heart nerve blood doctor fever muscle lung nurse wound pulse bone skin".split(),
-    "sky": "planet comet orbit star moon eclipse galaxy rocket gravity dust light sun".split(),
-    "mar": "navio porto onda peixe praia vento barco areia rede farol costa ilha".split(),
-    "바다": "고래 파도 항구 바람 섬 배 물고기 등대 모래 해안 그물 선장".split(),
+WORDS = {
+    "sea": "whale ship harbour tide anchor sailor deck storm reef captain oar salt",
+    "law": "court statute judge appeal verdict treaty clause senate tax citizen bill oath",
+    "music": "violin chord tempo melody drum choir opera rhythm sonata flute singer bass",
+    "kitchen": "bread garlic oven butter pepper soup recipe knife dough onion honey lemon",
+    "body": "heart nerve blood doctor fever muscle lung nurse wound pulse bone skin",
+    "sky": "planet comet orbit star moon eclipse galaxy rocket gravity dust light sun",
+    "mar": "navio porto onda peixe praia vento barco areia rede farol costa ilha",
+    "바다": "고래 파도 항구 바람 섬 배 물고기 등대 모래 해안 그물 선장",
 }
+TOPICS: dict[str, list[str]] = {topic: words.split() for topic, words in WORDS.items()}
 FRAMES = {
     "mar": ["O {} chegou antes do {} e a {} ficou longe.", "Ninguém viu a {} nem o {}.", "Era o {} da {}."],
     "바다": ["{} 와 {} 가 보인다.", "밤에 {} 소리가 들리고 {} 가 멀어진다.", "{} 는 조용하다."],
@@ -42,7 +43,12 @@ ENGLISH = [
     "“Is this your {}?” he asked, and pointed at the {}.",
     "They sold the {} for 40 shillings; the {} remained.",
 ]
-TEXT_OF = {"law": "state-of-the-union", "mar": "catholic-bible/pt", "바다": "catholic-bible/ko", "code": "python:stdlib"}
+TEXT_OF = {
+    "law": "state-of-the-union",
+    "mar": "catholic-bible/pt",
+    "바다": "catholic-bible/ko",
+    "code": "python:stdlib",
+}
 
 
 @dataclass(frozen=True, slots=True)

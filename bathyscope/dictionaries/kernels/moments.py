@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, no_type_check
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.select import COMPILED
 from bathyscope.dictionaries.kernels.threads import share_rows
 
@@ -55,7 +55,7 @@ def _moments(n: int, mean_D: Tensor, variation: Tensor) -> Moments:
     return Moments(n, mean_D, torch.where(variation > rounding, variation, torch.zeros_like(variation)))
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(reorder=True)
 @no_type_check
 def _block_sums(x: NDArray[Any], sums: NDArray[Any], squares: NDArray[Any], start: int, stop: int) -> None:
     for block in range(start, stop):

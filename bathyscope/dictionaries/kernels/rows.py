@@ -11,10 +11,10 @@ from typing import Any, no_type_check
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.threads import share, share_rows
 
 
@@ -85,7 +85,7 @@ def gather_tokens(
     return out_FD
 
 
-@njit(nogil=True, cache=True)
+@compiled(reorder=False)
 @no_type_check
 def _sort_pairs(values: NDArray[Any], indices: NDArray[Any], offsets: NDArray[Any], pairs: NDArray[Any]) -> int:
     for p in range(len(values)):
@@ -101,7 +101,7 @@ def _sort_pairs(values: NDArray[Any], indices: NDArray[Any], offsets: NDArray[An
     return offsets[-1]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(reorder=False)
 @no_type_check
 def _mix_rows(
     values: NDArray[Any], indices: NDArray[Any], rows: NDArray[Any], out: NDArray[Any], start: int, stop: int
@@ -117,7 +117,7 @@ def _mix_rows(
                     to[d] += value * row[d]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(reorder=True)
 @no_type_check
 def _residual_rows(
     x: NDArray[Any],
@@ -147,7 +147,7 @@ def _residual_rows(
         squares[n] = total
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(reorder=True)
 @no_type_check
 def _compare_rows(
     x: NDArray[Any],
@@ -169,7 +169,7 @@ def _compare_rows(
             out[n, j] = factor * total
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@compiled(reorder=False)
 @no_type_check
 def _gather_tokens(
     offsets: NDArray[Any],

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, no_type_check
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.threads import share_rows
 
 COMPILED = (torch.float32, torch.float64)
@@ -59,7 +59,7 @@ def n_groups(n_features: int, k: int) -> int:
     return min(n_features, max(64, 4 * k))
 
 
-@njit(nogil=True, cache=True)
+@compiled(reorder=False)
 @no_type_check
 def _select_rows(
     pre_NF: NDArray[Any],
@@ -101,7 +101,7 @@ def _select_rows(
             values_NK[n, j] = 0 if value < 0 else value
 
 
-@njit(nogil=True, cache=True)
+@compiled(reorder=False)
 @no_type_check
 def _group_maxima(row: NDArray[Any], maxima: NDArray[Any]) -> None:
     """maxima[j] = largest number among row[j], row[j + G], row[j + 2G], …; -inf where all are NaN."""
@@ -113,7 +113,7 @@ def _group_maxima(row: NDArray[Any], maxima: NDArray[Any]) -> None:
             maxima[j] = value if value > maxima[j] else maxima[j]
 
 
-@njit(nogil=True, cache=True)
+@compiled(reorder=False)
 @no_type_check
 def _kth_largest(values: NDArray[Any], n: int, k: int) -> float:
     """The k-th largest of values[:n], which it reorders (Hoare's selection, middle of three as pivot). No NaN."""
@@ -140,7 +140,7 @@ def _kth_largest(values: NDArray[Any], n: int, k: int) -> float:
     return values[target]
 
 
-@njit(nogil=True, cache=True)
+@compiled(reorder=False)
 @no_type_check
 def _write_largest(
     row: NDArray[Any], found: NDArray[Any], scratch: NDArray[Any], n_found: int, k: int, out_K: NDArray[Any]

@@ -5,10 +5,10 @@ from typing import Any, no_type_check
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.select import COMPILED
 from bathyscope.dictionaries.kernels.threads import share_rows
 
@@ -48,7 +48,7 @@ def _is_compiled(rows_FD: Tensor) -> bool:
     return rows_FD.device.type == "cpu" and rows_FD.dtype in COMPILED and rows_FD.is_contiguous()
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(reorder=True)
 @no_type_check
 def _project(rows: NDArray[Any], gradient: NDArray[Any], start: int, stop: int) -> None:
     for f in range(start, stop):
@@ -60,7 +60,7 @@ def _project(rows: NDArray[Any], gradient: NDArray[Any], start: int, stop: int) 
             slope[d] -= along * row[d]
 
 
-@njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"})
+@compiled(reorder=True)
 @no_type_check
 def _normalise(rows: NDArray[Any], start: int, stop: int) -> None:
     for f in range(start, stop):
