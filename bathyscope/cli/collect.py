@@ -18,7 +18,7 @@ class Collect(Command):
     model: str = "smollm2"
     """Bundled name, local folder, .gguf file or Hub id."""
     text: tuple[str, ...] = ("demo",)
-    """Texts: files, folders, `x.jsonl:column`, `x.parquet:column`, `material:NAME`, `python:stdlib`, `hub:ID`, `demo`."""
+    """Texts: files, folders, `x.jsonl:column`, `x.parquet:column`, `material:NAME`, `python:stdlib`, `hub:ID`, demo."""
     hookpoint: tuple[str, ...] = ("layers.15",)
     """Modules to read, as names or globs such as `layers.*.mlp`."""
     n_tokens: int = 200_000

@@ -63,7 +63,7 @@ class Demo(Command):
     """Active features per token."""
     epochs: int = 4
     """Passes over the training activations."""
-    evaluate_tokens: int = 16_384
+    evaluate_tokens: int = 8192
     """Held-out tokens on which the model is run with the layer replaced."""
     n_steered: int = 3
     """Features to steer with."""

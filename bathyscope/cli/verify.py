@@ -29,7 +29,8 @@ def run(config: Verify) -> None:
         missing = [role for role, parent in manifest.parents.items() if parent["digest"] not in by_digest]
         note = f", parents elsewhere: {', '.join(missing)}" if missing and len(folders) > 1 else ""
         n_bytes = sum(entry["bytes"] for entry in manifest.files.values())
-        text = f"{manifest.kind}, {len(manifest.files)} files, {n_bytes / 1e6:,.1f} MB, digest {manifest.digest[:16]}{note}"
+        size = f"{len(manifest.files)} files, {n_bytes / 1e6:,.1f} MB"
+        text = f"{manifest.kind}, {size}, digest {manifest.digest[:16]}{note}"
         name = folder.name if folder != config.folder else str(folder)
         result({name: {"kind": manifest.kind, "digest": manifest.digest} if config.json else text}, as_json=config.json)
 

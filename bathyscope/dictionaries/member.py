@@ -12,7 +12,7 @@ from torch import Tensor
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.meter import Meter
 from bathyscope.dictionaries.schedule import Optimisation
-from bathyscope.dictionaries.trainee import Kind
+from bathyscope.dictionaries.trainee import KindSettings
 from bathyscope.errors import ConfigError
 
 State = dict[str, Tensor]
@@ -22,7 +22,9 @@ State = dict[str, Tensor]
 class Member:
     """A dictionary in training."""
 
-    def __init__(self, kind: Kind, *, d_model: int, optimisation: Optimisation, seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self, kind: KindSettings, *, d_model: int, optimisation: Optimisation, seed: int, device: str = "cpu"
+    ) -> None:
         """Build the trainee from `seed` on the CPU (the same start on every device) and move it."""
         self.kind, self.optimisation, self.device = kind, optimisation, device
         self.generator = torch.Generator().manual_seed(seed)

@@ -18,7 +18,7 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.rules import Positive
-from bathyscope.dictionaries.schedule import Optimisation, ramp
+from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
@@ -38,8 +38,8 @@ class ReLU:
     """Length of the decoder rows at the start; the encoder starts as their copy."""
     dead_after_tokens: int = 100_000
     """Tokens of silence after which a feature counts as dead in the figures (10 million in the paper)."""
-    bias_start: start.BiasStart = "zero"
-    """Where `b_dec` begins."""
+    bias_start: start.BiasStart = "mean"
+    """Where `b_dec` begins; from zero (as in the paper) features are spent on the mean before the bias has grown."""
 
     def __post_init__(self) -> None:
         if self.n_features <= 0:
@@ -53,10 +53,9 @@ class ReLU:
         if self.dead_after_tokens <= 0:
             raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
 
-    @property
-    def optimisation(self) -> Optimisation:
+    def optimisation(self, d_model: int) -> Optimisation:
         """The paper's shape (decay over the last fifth); its rate of 5e-5 is meant for 200,000 steps."""
-        return Optimisation(lr=1e-3, warm_up=0.02, decay=0.2)
+        return Optimisation(lr=gentler(2e-3, n_features=self.n_features, d_model=d_model), warm_up=0.02, decay=0.2)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·x‖² = D`."""

@@ -40,6 +40,15 @@ class Optimisation:
         return self.lr * ramp(progress, self.warm_up) * ramp(1 - progress, self.decay)
 
 
+def gentler(lr: float, *, n_features: int, d_model: int) -> float:
+    """`lr` for dictionaries up to 4,608 features on 576 dimensions, less for larger ones: `lr / √(F/4608) / √(D/576)`.
+
+    The root of F is that of Gao et al. 2024 (arXiv 2406.04093, fig. 3). Entries of a unit row are 1/√D large and Adam
+    moves each by lr, so the same share of a row is moved per step when lr falls with √D.
+    """
+    return lr * min(1.0, (4608 / n_features) ** 0.5) * min(1.0, (576 / d_model) ** 0.5)
+
+
 def ramp(progress: float, share: float) -> float:
     """0 at the start, rising linearly to 1 at `share` of the run, then 1; always 1 when `share` is 0."""
     return 1.0 if share <= 0 else min(1.0, max(0.0, progress / share))

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from bathyscope import artifacts
+from bathyscope import artifacts, runtime
 from bathyscope.artifacts import Draft, Recipe
 from bathyscope.config import to_json
 from bathyscope.dictionaries.checkpoint import METRICS, load_checkpoint, save_checkpoint
@@ -26,7 +27,7 @@ from bathyscope.dictionaries.member import Member
 from bathyscope.dictionaries.schedule import Optimisation
 from bathyscope.dictionaries.source import Batches, Source, Store, Stream, checked, open_source, read_ahead
 from bathyscope.dictionaries.survey import survey
-from bathyscope.errors import ConfigError
+from bathyscope.errors import ConfigError, DeviceError
 from bathyscope.progress import report
 
 
@@ -34,8 +35,8 @@ from bathyscope.progress import report
 class TrainSettings:
     """How a dictionary is trained; settings that depend on its kind are left to the kind unless given here."""
 
-    batch_size: int = 4096
-    """Tokens per step (a store's batches; an iterable's batches are taken as they are)."""
+    batch_size: int = 1024
+    """Tokens per step; an iterable's batches are taken as they are. Small batches learn more from few tokens."""
     epochs: int = 4
     """Passes over the training activations, when n_tokens is not given."""
     n_tokens: int | None = None
@@ -63,13 +64,17 @@ class TrainSettings:
         for name in ("batch_size", "epochs", "start_rows", "log_every"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected a positive number")
+        if self.seed < 0:
+            raise ConfigError(f"seed is {self.seed}: expected 0 or a positive number")
         if self.n_tokens is not None and self.n_tokens <= 0:
             raise ConfigError(f"n_tokens is {self.n_tokens}: expected a positive number, or None to count epochs")
 
-    def optimisation(self, kind: Kind) -> Optimisation:
+    def optimisation(self, kind: Kind, d_model: int) -> Optimisation:
         """The kind's own optimisation with what is given here in its place."""
         given = {name: getattr(self, name) for name in ("lr", "warm_up", "decay", "clip_norm")}
-        return dataclasses.replace(kind.optimisation, **{name: v for name, v in given.items() if v is not None})
+        return dataclasses.replace(
+            kind.optimisation(d_model), **{name: v for name, v in given.items() if v is not None}
+        )
 
 
 def train(
@@ -92,6 +97,7 @@ def train(
     if out is None:
         return _run(job, None)
     if not artifacts.is_finished(Path(out), job.recipe):
+        runtime.require_disk(Path(out), job.n_bytes)
         with artifacts.draft(Path(out), job.recipe) as work:
             write_dictionary(_run(job, work), work.path)
     return load_dictionary(Path(out))
@@ -111,6 +117,11 @@ class _Job:
     """Tokens to train on in all."""
 
     @property
+    def n_bytes(self) -> int:
+        """Disk room of the weights and of two checkpoints (weights and Adam's two averages, old and new at once)."""
+        return 4 * 2 * self.kind.n_features * self.sample_ND.shape[1] * (1 + 2 * 3)
+
+    @property
     def recipe(self) -> Recipe:
         """What decides the folder's bytes; batches without a folder of their own are told apart by the sample."""
         config = {"kind": self.kind, "settings": self.settings, "hookpoint": self.source.hookpoint}
@@ -127,7 +138,7 @@ class _Job:
 
 def _job(source: Source, kind: Kind, settings: TrainSettings) -> _Job:
     """Check everything that can be checked before work starts, and read the first activations."""
-    optimisation = settings.optimisation(kind)
+    _check_device(settings.device)
     sample_ND = read_ahead(source, settings.start_rows)
     n_tokens = settings.n_tokens or (source.n_rows or 0) * settings.epochs
     if not n_tokens:
@@ -136,10 +147,17 @@ def _job(source: Source, kind: Kind, settings: TrainSettings) -> _Job:
         source=source,
         kind=kind,
         settings=settings,
-        optimisation=optimisation,
+        optimisation=settings.optimisation(kind, sample_ND.shape[1]),
         sample_ND=sample_ND,
         n_tokens=n_tokens,
     )
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}; try cpu") from error
 
 
 def _run(job: _Job, work: Draft | None) -> Dictionary:

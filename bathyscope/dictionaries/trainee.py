@@ -1,6 +1,6 @@
 """What the training loop asks of a kind: settings that build a trainee, and a trainee that knows its loss.
 
-A new kind is one file with a frozen settings class (a `Kind`) and a final module (a `Trainee`), and one line in
+A new kind is one file with a frozen settings class (`KindSettings`) and a final module (a `Trainee`), and one line in
 `kinds.py`. Everything here is abstract: there is no behaviour to inherit.
 """
 
@@ -78,7 +78,7 @@ class Trainee(nn.Module, ABC):
 
 
 @runtime_checkable
-class Kind(Protocol):
+class KindSettings(Protocol):
     """Settings of one kind of dictionary: a frozen dataclass."""
 
     @property
@@ -91,9 +91,8 @@ class Kind(Protocol):
         """Tokens of silence after which a feature counts as dead."""
         ...
 
-    @property
-    def optimisation(self) -> Optimisation:
-        """How this kind likes to be trained."""
+    def optimisation(self, d_model: int) -> Optimisation:
+        """How this kind likes to be trained on activations of width `d_model`."""
         ...
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:

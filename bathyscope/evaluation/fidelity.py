@@ -1,7 +1,7 @@
 """How much of a layer a dictionary keeps, on held-out documents, beside what nulls of the same size keep.
 
 Variance explained, L0, cosine and dead share come from stored activations; cross-entropy and KL from splicing the
-reconstruction into the model. The same figures are measured for a random dictionary, the mean vector and a zeroed layer.
+reconstruction into the model. The same figures are taken for a random dictionary, the mean vector and a zeroed layer.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class FidelitySettings:
     """Settings of `fidelity`."""
 
     n_rows: int = 50_000
-    """Held-out activations for variance explained, L0, cosine and dead share (evenly spaced; all if there are fewer)."""
+    """Held-out activations for variance explained, L0, cosine and dead share (evenly spaced; all if fewer)."""
     n_tokens: int = 16_384
     """Held-out tokens on which the model is run again with the layer replaced."""
     tokens_per_batch: int = 1024

@@ -62,10 +62,7 @@ def read_scores(path: Path) -> list[Score]:
     text = artifacts.check_file(path, manifest, FILE).read_text()
     rows = [json.loads(line) for line in text.splitlines() if line]
     infinite = {"low": float("-inf"), "high": float("inf")}
-    return [
-        Score(**{name: infinite.get(name, value) if value is None else value for name, value in row.items()})
-        for row in rows
-    ]
+    return [Score(**{**row, **{end: value for end, value in infinite.items() if row[end] is None}}) for row in rows]
 
 
 def _infinite(value: object) -> bool:

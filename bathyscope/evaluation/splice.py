@@ -1,4 +1,4 @@
-"""What the model loses when a layer is replaced: cross-entropy and KL per document, for several replacements at once."""
+"""What the model loses when a layer is replaced: cross-entropy and KL per document, several replacements at once."""
 
 from collections.abc import Callable, Mapping
 
@@ -65,13 +65,20 @@ def _row_sums(
     ce_N, kl_N = torch.zeros(len(targets_N)), torch.zeros(len(targets_N))
     for i in range(0, len(targets_N), CHUNK_TOKENS):
         part = slice(i, i + CHUNK_TOKENS)
-        log_q_NV = arm_NV[part].float().log_softmax(-1)
-        ce_N[part] = -log_q_NV.gather(1, targets_N[part, None])[:, 0].cpu()
+        arm_MV = arm_NV[part].float()
+        total_M = arm_MV.logsumexp(-1)
+        ce_N[part] = (total_M - arm_MV.gather(1, targets_N[part, None])[:, 0]).cpu()
         if arm_NV is not clean_NV:
-            log_p_NV = clean_NV[part].float().log_softmax(-1)
-            kl_N[part] = (log_p_NV.exp() * (log_p_NV - log_q_NV)).sum(-1).cpu()
+            kl_N[part] = _kl(clean_NV[part].float(), arm_MV, total_M).cpu()
     rows_N = np.repeat(np.arange(len(scored_BS)), scored_BS.sum(1).numpy())
-    sums_B3 = np.zeros((len(scored_BS), 3))
     per_token_N3 = np.stack([ce_N.double().numpy(), kl_N.double().numpy(), np.ones(len(rows_N))], axis=1)
+    sums_B3 = np.zeros((len(scored_BS), 3))
     np.add.at(sums_B3, rows_N, per_token_N3)
     return sums_B3
+
+
+def _kl(clean_MV: Tensor, arm_MV: Tensor, arm_total_M: Tensor) -> Tensor:
+    """KL(p ‖ q) from logits a, b: Σ p·(a - b) - logΣexp a + logΣexp b; exactly 0 when a = b."""
+    clean_total_M = clean_MV.logsumexp(-1)
+    p_MV = (clean_MV - clean_total_M[:, None]).exp_()
+    return (p_MV * (clean_MV - arm_MV)).sum(-1) - clean_total_M + arm_total_M

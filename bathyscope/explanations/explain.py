@@ -30,7 +30,6 @@ from bathyscope.explanations.reader import (
 )
 from bathyscope.explanations.usage import usage
 from bathyscope.explanations.vocabulary import Vocabulary, build_vocabulary, word_vectors
-from bathyscope.explanations.words import text_words
 from bathyscope.features.layout import TableWriter
 from bathyscope.features.logits import through_final_norm
 from bathyscope.features.reader import FeatureIndex
@@ -154,8 +153,7 @@ def _prepare(index: FeatureIndex, method: MutualInformation, *, model: Model, di
     features = np.flatnonzero(index.features["n_fires"].to_numpy())
     if len(features) == 0:
         raise ConfigError(f"no feature of {index.path} ever fires: there is nothing to explain")
-    text = text_words(np.asarray(index.tokens), np.asarray(index.documents), index.vocabulary)
-    vocabulary = build_vocabulary(text, index.vocabulary, method.vocabulary, n_words=method.n_words)
+    vocabulary = build_vocabulary(index.word_counts, index.vocabulary, method.vocabulary, n_words=method.n_words)
     E_VD, n_word_tokens = word_vectors(model, vocabulary.words)
     directions_FD = dictionary.W_dec if method.direction == "decoder" else dictionary.W_enc.T
     U_FD = through_final_norm(model, directions_FD[torch.from_numpy(features)]).cpu()
@@ -166,7 +164,7 @@ def _prepare(index: FeatureIndex, method: MutualInformation, *, model: Model, di
         vocabulary=vocabulary,
         n_word_tokens=n_word_tokens,
         words=words,
-        contexts=ContextWords(index, text),
+        contexts=ContextWords(index),
         null_score=null_score(words, model, method),
     )
 

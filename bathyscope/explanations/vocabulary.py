@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathyscope.errors import ConfigError
-from bathyscope.explanations.words import TextWords
 from bathyscope.features.tokens import TokenTable
 from bathyscope.models.model import Model
 from bathyscope.models.unembed import unembedding
@@ -26,8 +25,8 @@ _SUFFIXES = (("ies", "y"), ("es", ""), ("s", ""), ("ied", "y"), ("ed", "e"), ("e
 class VocabularySettings:
     """Which words may stand in an explanation."""
 
-    min_count: int = 5
-    """A word of the text counts from this many occurrences."""
+    min_count: int = 2
+    """Fewest occurrences of a word; matters where the text has fewer words than are wanted."""
     min_letters: int = 3
     """Shortest word."""
     ascii_only: bool = False
@@ -36,8 +35,8 @@ class VocabularySettings:
     """Leave out common English function words (`stop_words.txt`)."""
     merge_inflections: bool = False
     """Count English -s, -es, -ed and -ing forms as their base form where that occurs, too; before truncation."""
-    fill_from_tokenizer: bool = True
-    """Where the text has too few words, add words that are one token, in the tokenizer's order (commonest first)."""
+    fill_from_tokenizer: bool = False
+    """Where the text has too few words, add tokens that read like words, in their order (some only begin a word)."""
 
     def __post_init__(self) -> None:
         if self.min_count < 1 or self.min_letters < 1:
@@ -57,12 +56,14 @@ class Vocabulary:
         return hashlib.sha256("\n".join(self.words).encode()).hexdigest()
 
 
-def build_vocabulary(text: TextWords, table: TokenTable, settings: VocabularySettings, *, n_words: int) -> Vocabulary:
+def build_vocabulary(
+    counted: Mapping[str, int], table: TokenTable, settings: VocabularySettings, *, n_words: int
+) -> Vocabulary:
     """At most `n_words` words of a text that the settings allow, most frequent first (ties in alphabetical order).
 
     Forms that differ in case count as one word, written as it is most often. Raises ConfigError when none is left.
     """
-    counts = _folded(text)
+    counts = _folded(counted)
     if settings.merge_inflections:
         counts = _merged(counts)
     allowed = {word: n for word, n in counts.items() if n >= settings.min_count and _is_allowed(word, settings)}
@@ -99,10 +100,10 @@ def _tokens(model: Model, word: str) -> list[int]:
     return ids[1:] if has_lone_space else ids
 
 
-def _folded(text: TextWords) -> dict[str, int]:
+def _folded(counted: Mapping[str, int]) -> dict[str, int]:
     """Counts with case folded, under the form that is written most often."""
     total, forms = Counter[str](), dict[str, tuple[int, str]]()
-    for word, n in zip(text.words, text.counts.tolist(), strict=True):
+    for word, n in counted.items():
         key = word.casefold()
         total[key] += n
         forms[key] = min(forms.get(key, (0, word)), (-n, word))

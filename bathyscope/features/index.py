@@ -7,6 +7,7 @@ codes. An interrupted index goes on at the last run of codes and ends with the s
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from bathyscope.errors import ConfigError, ModelError
 from bathyscope.features import layout
 from bathyscope.features.columns import write_tables
 from bathyscope.features.corpus import Corpus, corpus_of
-from bathyscope.features.encode import FRESH, encode
+from bathyscope.features.encode import FRESH, Encoded, encode
 from bathyscope.features.reader import KIND, Example, FeatureIndex, FeatureRow
 from bathyscope.features.settings import DEFAULTS, IndexSettings
 from bathyscope.features.tokens import TokenTable
+from bathyscope.features.words import COUNTED_TOKENS, save_counts, text_words
 from bathyscope.files import write_atomic
 from bathyscope.models.hookpoints import width
 from bathyscope.models.model import Model
@@ -57,57 +59,74 @@ def index_features(
     hookpoint = _hookpoint(model, dictionary, text)
     recipe = _recipe(model, dictionary, text, hookpoint, settings)
     if not artifacts.is_finished(out, recipe):
-        with artifacts.draft(out, recipe) as work:
-            if isinstance(text, ActivationStore):
-                _index(model, dictionary, text, hookpoint, settings.split, work=work, settings=settings)
-            else:
+        if isinstance(text, ActivationStore):
+            job = _Job(
+                model, dictionary, text, _corpus(text, hookpoint, settings.split, tile=settings.window), settings
+            )
+            with artifacts.draft(out, recipe) as work:
+                _index(job, work, hookpoint=hookpoint, split=settings.split)
+        else:
+            with artifacts.draft(out, recipe) as work:
                 store = _collected(model, text, hookpoint, work=work, settings=settings)
-                _index(model, dictionary, store, hookpoint, "all", work=work, settings=settings)
+                job = _Job(model, dictionary, store, _corpus(store, hookpoint, "all", tile=settings.window), settings)
+                _index(job, work, hookpoint=hookpoint, split="all")
     return FeatureIndex(out)
 
 
-def _index(
-    model: Model,
-    dictionary: Dictionary,
-    store: ActivationStore,
-    hookpoint: str,
-    split: Split,
-    *,
-    work: Draft,
-    settings: IndexSettings,
-) -> None:
-    corpus = _corpus(store, hookpoint, split, tile=settings.window)
-    encoded = encode(corpus, dictionary, work=work, settings=settings)
-    work.log(stage="encode", tokens=corpus.n_rows)
-    vocabulary = TokenTable.of(model.tokenizer)
-    vocabulary.save(work.path / layout.VOCABULARY_FILE)
-    np.save(work.path / layout.TOKENS_FILE, corpus.tokens)
-    np.save(work.path / layout.DOCUMENTS_FILE, corpus.documents)
-    labels, documents = store.sources, np.unique(corpus.documents).tolist()
-    _write_json(work.path / layout.SOURCES_FILE, {str(number): labels[number] for number in documents})
-    logit_ids = write_tables(model, dictionary, corpus, encoded, work=work, settings=settings)
-    ids = np.union1d(corpus.tokens, logit_ids).tolist()
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What one call was asked for."""
+
+    model: Model
+    dictionary: Dictionary
+    store: ActivationStore
+    corpus: Corpus
+    settings: IndexSettings
+
+
+def _index(job: _Job, work: Draft, *, hookpoint: str, split: Split) -> None:
+    encoded = encode(job.corpus, job.dictionary, work=work, settings=job.settings)
+    work.log(stage="encode", tokens=job.corpus.n_rows)
+    vocabulary = _write_text(job, work)
+    logit_ids = write_tables(job.model, job.dictionary, job.corpus, encoded, work=work, settings=job.settings)
+    ids = np.union1d(job.corpus.tokens, logit_ids).tolist()
     _write_json(work.path / layout.STRINGS_FILE, list(zip(ids, vocabulary.strings(ids), strict=True)), indent=None)
-    work.log(stage="tables", features=dictionary.n_features)
-    n_fires = encoded.postings.counts
-    summary = {
+    work.log(stage="tables", features=job.dictionary.n_features)
+    summary = {"hookpoint": hookpoint, "split": split, **_summary(job, encoded)}
+    _write_json(work.path / layout.SUMMARY_FILE, summary)
+
+
+def _write_text(job: _Job, work: Draft) -> TokenTable:
+    """Write what text is rendered and vocabularies are made from; returns the table of tokens."""
+    vocabulary = TokenTable.of(job.model.tokenizer)
+    vocabulary.save(work.path / layout.VOCABULARY_FILE)
+    np.save(work.path / layout.TOKENS_FILE, job.corpus.tokens)
+    np.save(work.path / layout.DOCUMENTS_FILE, job.corpus.documents)
+    tokens, documents = np.asarray(job.store.tokens[:COUNTED_TOKENS]), np.asarray(job.store.documents[:COUNTED_TOKENS])
+    save_counts(text_words(tokens, documents, vocabulary), work.path / layout.WORDS_FILE)
+    labels, own = job.store.sources, np.unique(job.corpus.documents).tolist()
+    _write_json(work.path / layout.SOURCES_FILE, {str(number): labels[number] for number in own})
+    return vocabulary
+
+
+def _summary(job: _Job, encoded: Encoded) -> dict[str, Any]:
+    """Counts, and where everything comes from."""
+    n_fires, corpus = encoded.postings.counts, job.corpus
+    return {
         **NOTES,
-        "split": split,
-        "hookpoint": hookpoint,
         "n_tokens": corpus.n_rows,
         "n_stream_tokens": len(corpus.tokens),
         "n_documents": len(corpus.document_rows),
-        "texts": store.description["texts"],
-        "model": store.model_identity,
-        "dictionary": dictionary.digest,
-        "n_features": dictionary.n_features,
+        "texts": job.store.description["texts"],
+        "model": job.store.model_identity,
+        "dictionary": job.dictionary.digest,
+        "n_features": job.dictionary.n_features,
         "n_silent_features": int((n_fires == 0).sum()),
         "l0": round(float(n_fires.sum()) / corpus.n_rows, 4),
-        "window": settings.window,
+        "window": job.settings.window,
         "cofiring_tokens": len(encoded.cofiring_counts),
-        "writes_logits": dictionary.d_model == model.d_model,
+        "writes_logits": job.dictionary.d_model == job.model.d_model,
     }
-    _write_json(work.path / layout.SUMMARY_FILE, summary)
 
 
 def _corpus(store: ActivationStore, hookpoint: str, split: Split, *, tile: int) -> Corpus:

@@ -20,6 +20,8 @@ DOCUMENTS_FILE = "documents.npy"
 VOCABULARY_FILE = "vocabulary.parquet"
 STRINGS_FILE = "token_strings.json"
 """[id, text] of every token that the index mentions, each on its own: for readers without Parquet."""
+WORDS_FILE = "corpus_words.parquet"
+"""Words of all the text that the store holds, not only of the indexed documents: what vocabularies are made of."""
 SOURCES_FILE = "sources.json"
 SUMMARY_FILE = "summary.json"
 

@@ -38,7 +38,7 @@ class NearMisses:
         best_TF = tile_maxima(pre_NF, starts, stops)
         ordinal_N = torch.from_numpy(np.repeat(np.arange(len(starts)), stops - starts)).to(pre_NF.device)
         best_TF[ordinal_N[:, None].expand_as(indices_NK)[fires_NK], indices_NK[fires_NK]] = -torch.inf
-        best_FT = best_TF.masked_fill_(best_TF <= self.minimum, -torch.inf).T.cpu()
+        best_FT = best_TF.masked_fill_(best_TF <= self.minimum, -torch.inf).T.cpu().contiguous()
         features, places, tile = self._merge(best_FT)
         starts, stops = starts[tile.numpy()], stops[tile.numpy()]
         columns_MF = pre_NF.cpu() if pre_NF.device.type != "cpu" else pre_NF
@@ -46,15 +46,21 @@ class NearMisses:
 
     def _merge(self, best_FT: Float[Tensor, "F T"]) -> tuple[Int[Tensor, " M"], Int[Tensor, " M"], Int[Tensor, " M"]]:
         """Sort the tiles' values in; returns feature, place and tile of each that got in, its row yet to be found."""
-        touched = (best_FT > self.values[:, -1:]).any(dim=1).nonzero().squeeze(1)
-        values, order = torch.cat([self.values[touched], best_FT[touched]], dim=1).sort(
-            dim=1, descending=True, stable=True
-        )
+        features, tiles = (best_FT > self.values[:, -1:]).nonzero(as_tuple=True)
+        touched, ordinal, counts = features.unique_consecutive(return_inverse=True, return_counts=True)
+        if len(touched) == 0:
+            return touched, touched, touched
+        slots = torch.arange(len(features)) - (counts.cumsum(0) - counts)[ordinal]
+        new_values = torch.full((len(touched), int(counts.max())), -torch.inf)
+        new_values[ordinal, slots] = best_FT[features, tiles]
+        new_tiles = torch.zeros(new_values.shape, dtype=torch.int64)
+        new_tiles[ordinal, slots] = tiles
+        values, order = torch.cat([self.values[touched], new_values], dim=1).sort(dim=1, descending=True, stable=True)
         values, order = values[:, : self.n], order[:, : self.n]
         self.values[touched] = values
         self.rows[touched] = self.rows[touched].gather(1, order.clamp(max=self.n - 1))
         which, places = ((order >= self.n) & values.isfinite()).nonzero(as_tuple=True)
-        return touched[which], places, order[which, places] - self.n
+        return touched[which], places, new_tiles[which, order[which, places] - self.n]
 
 
 def tile_maxima(

@@ -21,10 +21,12 @@ from bathyscope.features.layout import (
     SUMMARY_FILE,
     TOKENS_FILE,
     VOCABULARY_FILE,
+    WORDS_FILE,
     group_ranges,
     read_feature,
 )
 from bathyscope.features.tokens import TokenTable
+from bathyscope.features.words import load_counts
 from bathyscope.files import read_json
 
 KIND = "features"
@@ -140,6 +142,11 @@ class FeatureIndex:
     def vocabulary(self) -> TokenTable:
         """Bytes of every token id: text is rendered without the tokenizer."""
         return TokenTable.load(self._file(VOCABULARY_FILE))
+
+    @cached_property
+    def word_counts(self) -> Mapping[str, int]:
+        """Words and how often they occur, over all text of the store (not only the indexed documents), falling."""
+        return load_counts(self._file(WORDS_FILE))
 
     def render(self, tokens: Sequence[int]) -> list[str]:
         """One string per token of a running text, see `tokens.render`."""

@@ -21,7 +21,6 @@ from bathyscope.models.model import Model
 from bathyscope.steering.effects import effects
 from bathyscope.steering.operations import Clamp, RandomDirection
 
-
 FILE = "candidates.jsonl"
 
 

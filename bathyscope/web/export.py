@@ -72,7 +72,7 @@ def _head(head: dict[str, Any]) -> str:
 
 
 def _block(name: str, payload: bytes) -> str:
-    packed = base64.b64encode(gzip.compress(payload, 9, mtime=0)).decode()
+    packed = base64.b64encode(gzip.compress(payload, 6, mtime=0)).decode()
     return f'<script type="application/octet-stream" id="{name}">{packed}</script>\n'
 
 

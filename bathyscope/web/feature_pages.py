@@ -16,7 +16,7 @@ from bathyscope.web.numbers import short
 FEATURES_PER_CHUNK = 48
 TOKENS_PER_BLOCK = 65_536
 SCALE_STEPS = 10_000
-N_LIST_WORDS = 10
+N_LIST_WORDS, N_CONTEXTS = 10, 5
 GROUPS = ("top", *(f"tenth-{i}" for i in range(10, 0, -1)), "near-miss", "silent")
 
 
@@ -43,9 +43,7 @@ def n_blocks(source: FeatureSource) -> int:
 def list_columns(source: FeatureSource) -> dict[str, Any]:
     """What search, sorting and the map need for every feature."""
     table = source.features
-    methods = list(source.words)
-    first = source.words[methods[0]] if methods else {}
-    rows = [first.get(f, []) for f in range(source.n_features)]
+    rows = _of_method(source, "mutual-information")
     return {
         "density": short(table["density"].to_pylist()),
         "n_fires": table["n_fires"].to_pylist(),
@@ -53,6 +51,7 @@ def list_columns(source: FeatureSource) -> dict[str, Any]:
         "score": short([words[0][2] if words else None for words in rows]),
         "beats": [_beats(words) for words in rows],
         "words": [[row[0] for row in words[:N_LIST_WORDS]] for words in rows],
+        "contexts": [[row[0] for row in words[:N_CONTEXTS]] for words in _of_method(source, "contexts")],
         "tokens": [[source.ranks[t] for t in ids or []] for ids in table["top_tokens"].to_pylist()],
         "peaks": [[source.ranks[t] for t in source.peak_tokens.get(f, [])] for f in range(source.n_features)],
     }
@@ -128,6 +127,12 @@ def _example(example: dict[str, Any], scale: float) -> list[Any]:
         short([example["value"]])[0],
         [number for pair in active if pair[1] for number in pair],
     ]
+
+
+def _of_method(source: FeatureSource, method: str) -> list[list[WordRow]]:
+    """Words of every feature by one method."""
+    found = source.words.get(method, {})
+    return [found.get(feature, []) for feature in range(source.n_features)]
 
 
 def _beats(words: list[WordRow]) -> int | None:

@@ -21,8 +21,10 @@ class Book {
 
   /** Features in the list's present order. */
   found = $derived<number[]>(this.index?.find(this.query, this.order, this.filter) ?? []);
-  /** The feature that is shown: the one in the address, else the first of the list. */
-  current = $derived<number | null>(this.route.view === "feature" ? this.route.feature : (this.found[0] ?? null));
+  /** The feature that stands beside the list while none is in the address. */
+  preview = $state<number | null>(null);
+  /** The feature that is shown. */
+  current = $derived<number | null>(this.route.view === "feature" ? this.route.feature : this.preview);
 
   async open(): Promise<void> {
     addEventListener("hashchange", () => (this.route = parse(location.hash)));

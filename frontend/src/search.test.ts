@@ -10,6 +10,7 @@ const columns: Columns = {
   score: [2, 5, null, 1],
   beats: [1, 0, null, 1],
   words: [["ocean", "whale"], ["whalebone", "the"], [], ["praia"]],
+  contexts: [["keel"], [], [], []],
   tokens: [[0, 1], [4], [], [2]],
   peaks: [[0], [4], [], [3]],
 };
@@ -32,6 +33,10 @@ test("filters keep what fires and what beats its null", () => {
 
 test("whole words come before parts of words", () => {
   expect(index.find("whale", "score", all)).toEqual([0, 1]);
+});
+
+test("words of the strongest examples are found too", () => {
+  expect(index.find("keel", "score", all)).toEqual([0]);
 });
 
 test("all terms must be found, in words or tokens", () => {
@@ -66,6 +71,7 @@ test("searching 65,536 features takes less than a frame's worth of patience", ()
       score: many(1),
       beats: many(1),
       words,
+      contexts: many([]),
       tokens: many([0]),
       peaks: many([1]),
     },

@@ -21,6 +21,7 @@ export function fold(text: string): string {
 
 export class Index {
   private readonly entries: Entry[];
+  private readonly orders = new Map<Order, number[]>();
 
   constructor(
     private readonly columns: Columns,
@@ -28,7 +29,11 @@ export class Index {
   ) {
     this.entries = columns.words.map((words, feature) => {
       const tokens = [...(columns.tokens[feature] ?? []), ...(columns.peaks[feature] ?? [])];
-      const texts = [...words, ...tokens.map((rank) => (strings[rank] ?? "").trim())].map(fold);
+      const texts = [
+        ...words,
+        ...(columns.contexts[feature] ?? []),
+        ...tokens.map((rank) => (strings[rank] ?? "").trim()),
+      ].map(fold);
       return { words: texts, text: texts.join("\u0001") };
     });
   }
@@ -39,15 +44,24 @@ export class Index {
    */
   find(query: string, order: Order, filter: Filter): number[] {
     const terms = fold(query).split(/\s+/).filter(Boolean);
-    const kept = this.entries.map((_, feature) => feature).filter((feature) => this.passes(feature, filter, terms));
-    const compare = ORDERS[order];
-    if (!terms.length) return kept.sort((a, b) => compare(this.columns, a, b) || a - b);
-    const rank = new Map<number, number>();
-    for (const feature of kept) {
-      const found = this.rank(feature, terms);
-      if (found !== null) rank.set(feature, found);
+    const kept = this.ordered(order).filter((feature) => this.passes(feature, filter, terms));
+    if (!terms.length) return kept;
+    const found = kept.flatMap((feature) => {
+      const rank = this.rank(feature, terms);
+      return rank === null ? [] : [{ feature, rank }];
+    });
+    return found.sort((a, b) => a.rank - b.rank).map(({ feature }) => feature);
+  }
+
+  /** All features in an order, sorted once. */
+  private ordered(order: Order): number[] {
+    let sorted = this.orders.get(order);
+    if (!sorted) {
+      const compare = ORDERS[order];
+      sorted = [...this.entries.keys()].sort((a, b) => compare(this.columns, a, b) || a - b);
+      this.orders.set(order, sorted);
     }
-    return [...rank.keys()].sort((a, b) => rank.get(a)! - rank.get(b)! || compare(this.columns, a, b) || a - b);
+    return sorted;
   }
 
   private passes(feature: number, filter: Filter, terms: readonly string[]): boolean {

@@ -1,4 +1,4 @@
-// Words that a feature stands for, to be marked alike in every answer: its words, and the whole words among its tokens.
+// Words that a feature stands for, to be marked alike in every answer: its words where they beat chance, and the whole words among its top tokens.
 
 import type { Features } from "./data/features";
 
@@ -7,5 +7,6 @@ export function wantedWords(features: Features | null, feature: number): Set<str
   if (!features) return new Set();
   const tokens = (features.columns.tokens[feature] ?? []).map((rank) => (features.strings[rank] ?? "").trim());
   const whole = tokens.filter((token) => /^\p{L}{3,}$/u.test(token));
-  return new Set([...(features.columns.words[feature] ?? []), ...whole].map((word) => word.toLowerCase()));
+  const words = features.namedBy(feature) === "words" ? (features.columns.words[feature] ?? []) : [];
+  return new Set([...words, ...whole].map((word) => word.toLowerCase()));
 }

@@ -62,7 +62,8 @@ def test_unknown_command_names_the_nearest_and_exits_two(capsys):
 
 
 def test_overview_imports_neither_torch_nor_transformers():
-    code = "import sys; from bathyscope.cli import main; main(['--help']); print(sorted({'torch','transformers','numpy'} & set(sys.modules)))"
+    heavy = "{'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    code = f"import sys; from bathyscope.cli import main; main(['--help']); print(sorted({heavy}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 

@@ -18,12 +18,12 @@ from bathyscope.dictionaries.member import Member
 from bathyscope.dictionaries.relu import ReLU
 from bathyscope.dictionaries.topk import TopK, TopKTrainee
 from bathyscope.dictionaries.train import TrainSettings, train
-from bathyscope.dictionaries.trainee import Kind, Loss, Trainee
+from bathyscope.dictionaries.trainee import KindSettings, Loss, Trainee
 from bathyscope.errors import ConfigError
 from bathyscope.progress import Step, listening
 
 D, F = 32, 64
-KINDS: dict[type, Kind] = {
+KINDS: dict[type, KindSettings] = {
     TopK: TopK(n_features=F, k=4, dead_after_tokens=2000),
     ReLU: ReLU(n_features=F, l1=2.0, dead_after_tokens=2000),
 }
@@ -50,10 +50,10 @@ def trained(planted: World) -> dict[type, Dictionary]:
     return {cls: train(planted.batches(256), kind, settings=settings) for cls, kind in KINDS.items()}
 
 
-def trainee_of(kind: Kind, *, seed: int = 0, steps: int = 0) -> Trainee:
+def trainee_of(kind: KindSettings, *, seed: int = 0, steps: int = 0) -> Trainee:
     """A trainee whose weights are all away from their start."""
     planted = world(n_true=F, d_model=D, n_tokens=2048, seed=seed)
-    member = Member(kind, d_model=D, optimisation=kind.optimisation, seed=seed)
+    member = Member(kind, d_model=D, optimisation=kind.optimisation(D), seed=seed)
     member.start(planted.x_ND)
     for x_ND in planted.batches(256)[:steps]:
         member.step(x_ND, progress=0.5)
@@ -110,7 +110,7 @@ def test_save_and_load_give_the_same_dictionary(kind, trained, planted, tmp_path
 @each_kind
 def test_the_loss_falls(kind):
     planted = world(n_true=F, d_model=D, n_tokens=4096, seed=3)
-    member = Member(kind, d_model=D, optimisation=kind.optimisation, seed=0)
+    member = Member(kind, d_model=D, optimisation=kind.optimisation(D), seed=0)
     member.start(planted.x_ND)
     x_ND = planted.x_ND[:512] * member.scale
     before = float(member.trainee.loss(x_ND).total.detach())

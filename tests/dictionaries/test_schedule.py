@@ -2,7 +2,7 @@
 
 import pytest
 
-from bathyscope.dictionaries.schedule import Optimisation, ramp
+from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
 from bathyscope.errors import ConfigError
 
 
@@ -19,6 +19,11 @@ def test_without_warm_up_and_decay_the_rate_is_constant():
 
 def test_a_ramp_over_no_share_is_always_full():
     assert ramp(0.0, 0.0) == 1
+
+
+@pytest.mark.parametrize(("n_features", "d_model", "factor"), [(64, 32, 1), (4608, 576, 1), (4 * 4608, 9 * 576, 1 / 6)])
+def test_larger_dictionaries_are_trained_more_gently(n_features, d_model, factor):
+    assert gentler(0.6, n_features=n_features, d_model=d_model) == pytest.approx(0.6 * factor)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from dictionaries.planted import world
 from torch import Tensor
 
+from bathyscope.dictionaries.kernels import auxiliary, decode, encode, error, moments, unit_rows
 from bathyscope.dictionaries.member import Member
 from bathyscope.dictionaries.topk import TopK, TopKTrainee
 from bathyscope.errors import ConfigError
@@ -110,7 +111,7 @@ def test_half_the_width_rounded_to_a_power_of_two_is_the_default_number_of_auxil
 
 def test_decoder_rows_stay_unit_and_the_gradient_is_projected_before_the_step():
     kind = TopK(n_features=F, k=K)
-    member = Member(kind, d_model=D, optimisation=kind.optimisation, seed=0)
+    member = Member(kind, d_model=D, optimisation=kind.optimisation(D), seed=0)
     x_ND = world(n_true=F, d_model=D, n_tokens=256).x_ND
     member.start(x_ND)
     seen: list[float] = []
@@ -132,7 +133,7 @@ def test_decoder_rows_stay_unit_and_the_gradient_is_projected_before_the_step():
 @pytest.mark.parametrize("coefficient", [0.0, 1 / 4])
 def test_the_auxiliary_loss_revives_dead_features(coefficient):
     kind = TopK(n_features=F, k=K, dead_after_tokens=1000, aux_coefficient=coefficient)
-    optimisation = dataclasses.replace(kind.optimisation, lr=1e-2)
+    optimisation = dataclasses.replace(kind.optimisation(D), lr=1e-2)
     member = Member(kind, d_model=D, optimisation=optimisation, seed=0)
     planted = world(n_true=F, d_model=D, n_tokens=2048)
     member.start(planted.x_ND)
@@ -160,3 +161,24 @@ def test_the_auxiliary_loss_revives_dead_features(coefficient):
 def test_impossible_settings_are_refused(settings, line):
     with pytest.raises(ConfigError, match=line):
         TopK(**settings)
+
+
+def test_training_on_fast_paths_follows_training_on_references(monkeypatch):
+    planted = world(n_true=F, d_model=D, n_tokens=4096)
+    kind = TopK(n_features=F, k=K, dead_after_tokens=500)
+    curves: list[list[float]] = []
+    for fast in (True, False):
+        if not fast:
+            for module in (auxiliary, decode, encode, error, moments, unit_rows):
+                if module is auxiliary:
+                    monkeypatch.setattr(module, "auxiliary_guess_subset", module.auxiliary_guess_reference)
+                else:
+                    monkeypatch.setattr(module, "COMPILED", ())
+        member = Member(kind, d_model=D, optimisation=kind.optimisation(D), seed=0)
+        member.start(planted.x_ND)
+        curves.append([])
+        for x_ND in planted.batches(64):
+            member.step(x_ND, progress=0.5)
+            curves[-1].append(member.read()["loss"])
+    assert len(curves[0]) == 64 and curves[0][-1] < 0.8 * curves[0][0]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)

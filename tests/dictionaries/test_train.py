@@ -16,7 +16,7 @@ from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.dictionaries.source import checked
 from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings, train
-from bathyscope.errors import ArtifactError, ConfigError
+from bathyscope.errors import ArtifactError, ConfigError, DeviceError
 from bathyscope.progress import Step, listening
 
 D, F = 16, 40
@@ -271,6 +271,7 @@ def test_a_wild_learning_rate_is_stopped(tmp_path):
         ({"epochs": -1}, "epochs is -1"),
         ({"n_tokens": 0}, "n_tokens is 0"),
         ({"log_every": 0}, "log_every is 0"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_impossible_settings_are_refused(settings, line):
@@ -278,16 +279,29 @@ def test_impossible_settings_are_refused(settings, line):
         TrainSettings(**settings)
 
 
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(DeviceError, match=f"device '{device}' cannot be used"):
+        train(WORLD.batches(256), KIND, settings=dataclasses.replace(QUICK, device=device))
+
+
+def test_too_little_disk_is_refused_before_work_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr("bathyscope.runtime.free_disk_bytes", lambda path: 1000)
+    with pytest.raises(DeviceError, match="no disk space"):
+        train(WORLD.batches(256), KIND, out=tmp_path / "d", settings=QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_settings_that_are_not_given_are_the_kinds_own():
-    assert TrainSettings().optimisation(KIND) == KIND.optimisation
-    found = TrainSettings(lr=0.5, decay=0.1).optimisation(KIND)
-    assert (found.lr, found.decay, found.warm_up) == (0.5, 0.1, KIND.optimisation.warm_up)
+    assert TrainSettings().optimisation(KIND, D) == KIND.optimisation(D)
+    found = TrainSettings(lr=0.5, decay=0.1).optimisation(KIND, D)
+    assert (found.lr, found.decay, found.warm_up) == (0.5, 0.1, KIND.optimisation(D).warm_up)
 
 
 def test_a_longer_gradient_than_allowed_is_cut():
     from bathyscope.dictionaries.member import Member
 
-    member = Member(KIND, d_model=D, optimisation=dataclasses.replace(KIND.optimisation, clip_norm=1e-3), seed=0)
+    member = Member(KIND, d_model=D, optimisation=dataclasses.replace(KIND.optimisation(D), clip_norm=1e-3), seed=0)
     for parameter in member.trainee.parameters():
         parameter.grad = torch.ones_like(parameter)
     length = float(member._clip())

@@ -17,7 +17,7 @@ from bathyscope.evaluation.fidelity import FidelitySettings, fidelity, splice_sc
 from bathyscope.evaluation.segments import held_out_segments, segment_batches
 
 SETTINGS = FidelitySettings(n_rows=400, n_tokens=300, tokens_per_batch=128)
-WORDS = "sea glass light fish sail rope wind deep water under over again".split()
+WORDS = ("sea", "glass", "light", "fish", "sail", "rope", "wind", "deep", "water", "under", "over", "again")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,9 @@ def store(model, tmp_path_factory):
     for n in range(24):
         (folder / f"{n}.txt").write_text(" ".join(WORDS[(n * 5 + i * i) % 12] for i in range(20)))
     out = folder / "activations"
-    return collect(model, str(folder), out=out, hookpoint="layers.1", n_tokens=2200, settings=CollectSettings(held_out=0.4))
+    return collect(
+        model, str(folder), out=out, hookpoint="layers.1", n_tokens=2200, settings=CollectSettings(held_out=0.4)
+    )
 
 
 def orthonormal(store) -> Dictionary:
@@ -142,7 +144,9 @@ def test_recovered_loss_is_relative_to_the_ablation(model):
 def test_a_store_without_held_out_documents_is_refused(model, dictionary, tmp_path):
     (tmp_path / "a.txt").write_text("sea glass light " * 10)
     settings = CollectSettings(held_out=0.0)
-    store = collect(model, str(tmp_path / "a.txt"), out=tmp_path / "a", hookpoint="layers.1", n_tokens=100, settings=settings)
+    store = collect(
+        model, str(tmp_path / "a.txt"), out=tmp_path / "a", hookpoint="layers.1", n_tokens=100, settings=settings
+    )
     with pytest.raises(ConfigError, match="no held-out document"):
         measure(model, dictionary, store, tmp_path)
     assert not (tmp_path / "scores").exists() and not (tmp_path / "scores.partial").exists()

@@ -2,14 +2,12 @@
 
 import hashlib
 
-import numpy as np
 import pytest
 import torch
 from tiny import tiny_model
 
 from bathyscope.errors import ConfigError
 from bathyscope.explanations.vocabulary import VocabularySettings, build_vocabulary, stop_words, word_vectors
-from bathyscope.explanations.words import TextWords
 from bathyscope.features.tokens import TokenTable
 from bathyscope.models.unembed import unembedding
 
@@ -20,13 +18,9 @@ COUNTS = {
 NONE = TokenTable((b"x",), frozenset())
 
 
-def text(counts: dict[str, int]) -> TextWords:
-    return TextWords(words=tuple(counts), word_of_token=np.zeros(0, int), counts=np.array(list(counts.values())))
-
-
 def built(n_words: int = 100, table: TokenTable = NONE, **changes):
     settings = VocabularySettings(**{"min_count": 3, "fill_from_tokenizer": False, **changes})
-    return build_vocabulary(text(COUNTS), table, settings, n_words=n_words)
+    return build_vocabulary(COUNTS, table, settings, n_words=n_words)
 
 
 def test_words_are_ranked_by_count_with_case_folded_and_written_as_they_are_most_often():

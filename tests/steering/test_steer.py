@@ -97,7 +97,7 @@ def test_two_models_do_not_share_steering(model, dictionary):
 def test_a_dictionary_of_another_model_is_refused_unless_forced(dictionary):
     other = tiny_model(seed=1)
     clamp = Clamp(dictionary, (5,), 4.0)
-    with pytest.raises(ModelError, match="tiny-llama-0.*tiny-llama-1"), steer(other, [clamp]):
+    with pytest.raises(ModelError, match=r"tiny-llama-0.*tiny-llama-1"), steer(other, [clamp]):
         pass
     with pytest.raises(ModelError), steer(other, [RandomDirection(clamp, 0)]):
         pass

@@ -26,9 +26,11 @@ def codes(text: MadeUpText, feature: int, seed: int) -> NDArray[np.float64]:
 def _wanted(text: MadeUpText, feature: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Tokens that the feature stands for: pieces of a few words of its topic, or the hostile ones."""
     if feature == HOSTILE_FEATURE:
-        return np.array([i for i, piece in enumerate(text.pieces) if piece.decode(errors="replace") in HOSTILE])
+        return np.array(
+            [i for i, piece in enumerate(text.pieces) if piece.decode(errors="replace") in HOSTILE], np.int64
+        )
     pieces = {cut(f" {word}")[0] for word in topic_words(feature)}
-    said = np.array([i for i, piece in enumerate(text.pieces) if piece in pieces])
+    said = np.array([i for i, piece in enumerate(text.pieces) if piece in pieces], np.int64)
     return rng.choice(said, size=min(len(said), int(rng.integers(1, 5))), replace=False)
 
 

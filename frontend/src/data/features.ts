@@ -3,7 +3,7 @@
 import { block, jsonBlock } from "./blocks";
 import { Cache } from "./cache";
 import type { Head } from "./head";
-import { render, type Piece } from "../text/token";
+import { quoted, render, type Piece } from "../text/token";
 
 /** One entry per feature in every column. Tokens are ranks into `strings`. */
 export interface Columns {
@@ -13,6 +13,8 @@ export interface Columns {
   score: (number | null)[];
   beats: (number | null)[];
   words: string[][];
+  /** Words that carry its activation in the strongest examples. */
+  contexts: string[][];
   tokens: number[][];
   peaks: number[][];
 }
@@ -93,11 +95,19 @@ export class Features {
     return this.layout.n;
   }
 
-  /** The first words of a feature, or its commonest peak tokens when it has none. */
+  /** What a feature is named by: its words, unless a random direction does as well; then by where it fires. */
+  namedBy(feature: number): "words" | "contexts" {
+    return this.columns.words[feature]?.length && this.columns.beats[feature] !== 0 ? "words" : "contexts";
+  }
+
+  /** The first words that a feature is named by (`namedBy`), or its commonest peak tokens. */
   name(feature: number, limit = 3): string[] {
-    const words = this.columns.words[feature] ?? [];
-    if (words.length) return words.slice(0, limit);
-    return (this.columns.peaks[feature] ?? []).slice(0, limit).map((rank) => (this.strings[rank] ?? "").trim());
+    const words = this.columns[this.namedBy(feature)][feature] ?? [];
+    if (this.namedBy(feature) === "words") return words.slice(0, limit);
+    const peaks = (this.columns.peaks[feature] ?? []).map((rank) => this.strings[rank] ?? "");
+    const found = words.length ? words : peaks;
+    const lettered = found.filter((text) => /^\s*[\p{L}\p{N}_]/u.test(text)).map((text) => text.trim());
+    return (lettered.length ? lettered : found.map(quoted)).slice(0, limit);
   }
 
   /** The page of a feature with its windows as text; null when there is no such feature. */

@@ -1,4 +1,4 @@
-"""The words of an indexed text, found in token ids: which token belongs to which word.
+"""The words of a text, found in token ids: which token belongs to which word, and how often each occurs.
 
 A word is a run of letters. Text is rebuilt from the tokens' bytes, document by document, so a word keeps its tokens
 however the tokenizer cut it.
@@ -6,13 +6,21 @@ however the tokenizer cut it.
 
 import itertools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jaxtyping import Int
 
 from bathyscope.features.tokens import TokenTable, owned_characters
 
+COUNTED_TOKENS = 2_000_000
+"""Tokens of a long text over which words are counted for a vocabulary."""
+COUNTED_WORDS = 100_000
+"""Words whose counts are kept, the most frequent."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -44,3 +52,17 @@ def text_words(tokens: Int[np.ndarray, " T"], documents: Int[np.ndarray, " T"], 
             counts[number] += 1
             word_of_token[owner[match.start()] : owner[match.end() - 1] + 1] = number
     return TextWords(words=tuple(numbers), word_of_token=word_of_token, counts=np.array(counts, dtype=np.int64))
+
+
+def save_counts(text: TextWords, file: Path) -> None:
+    """Write words and counts, the most frequent first (ties in alphabetical order)."""
+    counts = dict(zip(text.words, text.counts.tolist(), strict=True))
+    words = sorted(counts, key=lambda word: (-counts[word], word))[:COUNTED_WORDS]
+    table = pa.table({"word": pa.array(words, pa.string()), "count": [counts[word] for word in words]})
+    pq.write_table(table, file, compression="zstd")
+
+
+def load_counts(file: Path) -> Mapping[str, int]:
+    """Word → count as `save_counts` wrote them, in that order."""
+    table = pq.ParquetFile(file).read()
+    return dict(zip(table["word"].to_pylist(), table["count"].to_pylist(), strict=True))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bathyscope.explanations.words import text_words
 from bathyscope.features.tokens import TokenTable
+from bathyscope.features.words import load_counts, save_counts, text_words
 
 PIECES = (b" sail", b"or", b"'s", b" \xed\x95", b"\x9c\xea\xb5\xad", b"12", b"_x", b"<s>", b"or a")
 TABLE = TokenTable(PIECES, frozenset({7}))
@@ -46,3 +46,8 @@ def test_of_two_words_in_one_token_the_last_counts_for_the_token_and_both_for_th
     assert found.words == ("or", "aor", "a")
     assert found.counts.tolist() == [1, 1, 1]
     assert found.word_of_token.tolist() == [1, 2]
+
+
+def test_counts_survive_their_file_with_the_most_frequent_first(tmp_path):
+    save_counts(words_of([0, 7, 8, 7, 0, 7, 1]), tmp_path / "words.parquet")
+    assert list(load_counts(tmp_path / "words.parquet").items()) == [("or", 2), ("sail", 2), ("a", 1)]
