@@ -67,7 +67,7 @@ class Demo(Command):
     """Held-out tokens on which the model is run with the layer replaced."""
     n_steered: int = 3
     """Features to steer with."""
-    n_candidates: int = 48
+    n_candidates: int = 40
     """Features tried when choosing them."""
     max_density: float = 0.02
     """Commonest feature tried, as a share of tokens."""
@@ -79,7 +79,6 @@ class Demo(Command):
 
 def run(config: Demo) -> None:
     """Run the stages in order and print the page's path."""
-    runtime.keep_freed_memory()
     model = load_model(config.model)
     out = config.out
     _stage("1/7 collect: text to activations", config)

@@ -18,7 +18,7 @@ class Steer(Command):
     dictionary: Path
     """Folder of kind `dictionary`."""
     index: Path
-    """Folder of kind `features` (the features' own top tokens are the targets of the effect)."""
+    """Folder of kind `features` (the tokens that a feature reads are the targets of its effect)."""
     out: Path
     """Folder to write (kind `generations`)."""
     settings: AnswerSettings

@@ -18,6 +18,7 @@ from typing import Any
 import tyro
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from bathyscope import runtime
 from bathyscope.cli.command import Entry
 from bathyscope.errors import BathyscopeError, ConfigError
 from bathyscope.progress import Step, listening
@@ -44,6 +45,7 @@ def run_command(name: str, entry: Entry, arguments: Sequence[str]) -> int:
             return 0
         line = f"{_one_line(complaint.getvalue())}; see bathyscope {name} --help"
         return _say_error(ConfigError(line), as_json="--json" in arguments)
+    runtime.keep_freed_memory()
     return _guarded(lambda: module.run(config), as_json=config.json)
 
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from bathyscope import artifacts, progress
 from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
@@ -13,9 +15,10 @@ from bathyscope.errors import ConfigError
 from bathyscope.features.index import FeatureIndex
 from bathyscope.models.generate import Generation, generate
 from bathyscope.models.model import Model
-from bathyscope.steering.effects import effects, repetition
+from bathyscope.steering.effects import Text, answer_log_probs, effects, repetition
 from bathyscope.steering.operations import Clamp, RandomDirection
 from bathyscope.steering.steer import steer
+from bathyscope.steering.targets import read_tokens
 
 FILE = "generations.jsonl"
 
@@ -28,7 +31,7 @@ class AnswerSettings:
     """Features to steer with, one at a time."""
     prompts: tuple[str, ...]
     """Prompts to answer; keep them apart from those on which the features were chosen."""
-    strengths: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     """Clamp targets in multiples of each feature's observed maximum."""
     max_new_tokens: int = 40
     """Longest answer, in tokens."""
@@ -65,7 +68,8 @@ class Answer:
     text: str
     """The answer."""
     effect: dict[str, float]
-    """`target log-prob shift` and `KL` on the plain answer (nats), and `repetition` of this answer."""
+    """On the plain answer, in nats: `target log-prob shift` (the tokens that the feature reads) and `KL`; and the
+    `repetition` of this answer (share of repeated three-token sequences)."""
 
 
 def answers(
@@ -90,9 +94,10 @@ def answers(
             if not rows:
                 rows = [asdict(_plain(generation, settings)) for generation in plain]
             n_before = (len(rows) - len(plain)) // (2 * len(plain))
+            unsteered = _Plain(generations=plain, log_probs=answer_log_probs(model, _texts(plain)))
             for number, job in enumerate(jobs[n_before:], start=n_before):
-                targets = index.feature(job[0]).top_tokens
-                rows += [asdict(row) for row in _steered(model, operations[job], job, plain, targets, settings)]
+                targets = read_tokens(index, job[0])
+                rows += [asdict(row) for row in _steered(model, operations[job], job, unsteered, targets, settings)]
                 work.checkpoint({"rows": rows})
                 progress.report("steer", number + 1, len(jobs), "strengths")
             text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
@@ -105,6 +110,14 @@ def read_answers(path: Path) -> list[Answer]:
     manifest = artifacts.read_manifest(path, kind="generations")
     text = artifacts.check_file(path, manifest, FILE).read_text()
     return [Answer(**json.loads(line)) for line in text.splitlines() if line]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plain:
+    """The unsteered answers, and the model's own log-probabilities on them."""
+
+    generations: Sequence[Generation]
+    log_probs: Sequence[Tensor]
 
 
 def _generate(model: Model, settings: AnswerSettings) -> list[Generation]:
@@ -126,17 +139,17 @@ def _steered(
     model: Model,
     clamp: Clamp,
     job: tuple[int, float],
-    plain: Sequence[Generation],
+    plain: _Plain,
     targets: Sequence[int],
     settings: AnswerSettings,
 ) -> list[Answer]:
     """The answers of the feature's clamp and of its random-direction control, for every prompt."""
     feature, strength = job
-    texts = [(generation.prompt_tokens, generation.tokens) for generation in plain]
     rows: list[Answer] = []
     for arm, operation in {"feature": clamp, "random": RandomDirection(clamp, settings.seed + feature)}.items():
-        measured = effects(model, [operation], texts, targets=targets)
         with steer(model, [operation]):
+            after = answer_log_probs(model, _texts(plain.generations))
+            measured = effects(plain.log_probs, after, targets=targets)
             generations = _generate(model, settings)
         for generation, effect in zip(generations, measured, strict=True):
             figures = {
@@ -150,6 +163,10 @@ def _steered(
                 )
             )
     return rows
+
+
+def _texts(generations: Sequence[Generation]) -> list[Text]:
+    return [(generation.prompt_tokens, generation.tokens) for generation in generations]
 
 
 def _row(

@@ -1,9 +1,10 @@
-"""Which features are worth steering: those whose clamp raises the probability of their own top tokens.
+"""Which features are worth steering: those whose clamp makes the model write what the feature reads.
 
 Selection runs on its own prompts; what is reported later runs on others. A feature that is easy to read is not thereby
 a good handle (Arad et al. 2025, arXiv 2505.20063), so the choice is by output, beside a random direction.
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +19,10 @@ from bathyscope.errors import ConfigError
 from bathyscope.features.index import FeatureIndex
 from bathyscope.models.generate import generate
 from bathyscope.models.model import Model
-from bathyscope.steering.effects import effects
+from bathyscope.steering.effects import Effect, answer_log_probs, effects
 from bathyscope.steering.operations import Clamp, RandomDirection
+from bathyscope.steering.steer import steer
+from bathyscope.steering.targets import read_tokens, writes_what_it_reads
 
 FILE = "candidates.jsonl"
 
@@ -32,13 +35,15 @@ class ChooseSettings:
     """Prompts on which features are chosen; report on others."""
     n_features: int = 3
     """Features to return."""
-    n_candidates: int = 48
-    """Features tried, those with the sharpest top logit tokens among features of middling density."""
+    n_candidates: int = 40
+    """Features tried: of those that fire on words, the ones whose direction raises the very tokens they fire on."""
     min_density: float = 2e-4
     """Rarest feature tried, as a share of tokens."""
     max_density: float = 2e-2
     """Commonest feature tried."""
-    strength: float = 4.0
+    min_letters: int = 3
+    """Letters that a token needs to count as a word."""
+    strength: float = 1.0
     """Clamp target during selection, in multiples of the observed maximum."""
     max_new_tokens: int = 16
     """Length of the plain answers on which effects are measured."""
@@ -53,7 +58,7 @@ class Candidate:
     feature: int
     """Feature number."""
     gain: float
-    """Mean shift of log P(own top tokens) minus the same under a random direction of equal length, in nats."""
+    """Mean shift of log P(tokens it reads) minus the same under a random direction of equal length, in nats."""
     kl: float
     """Mean KL to the unsteered model, in nats per token."""
 
@@ -76,7 +81,7 @@ def choose_features(
         kind="candidates", config=settings, seed=settings.seed, parents=parents, materials=tuple(model.materials)
     )
     if not artifacts.is_finished(out, recipe):
-        features = _sharpest(index, settings)
+        features = _promising(model, dictionary, index, settings)
         with artifacts.draft(out, recipe) as work:
             tried = _try(model, dictionary, index, features, settings, work)
             lines = [json.dumps(asdict(t), sort_keys=True) for t in sorted(tried, key=lambda t: (-t.gain, t.feature))]
@@ -102,12 +107,15 @@ def _try(
     """Selection figures of every feature; checkpointed after each."""
     plain = generate(model, settings.prompts, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
     texts = [(answer.prompt_tokens, answer.tokens) for answer in plain]
+    before = answer_log_probs(model, texts)
     tried = [Candidate(**row) for row in (work.state() or {"tried": []})["tried"]]
     for feature in features[len(tried) :]:
-        targets = index.feature(feature).top_tokens
-        clamp = Clamp(dictionary, (feature,), settings.strength)
-        own = effects(model, [clamp], texts, targets=targets)
-        control = effects(model, [RandomDirection(clamp, settings.seed + feature)], texts, targets=targets)
+        targets, clamp = read_tokens(index, feature), Clamp(dictionary, (feature,), settings.strength)
+        shifts: list[list[Effect]] = []
+        for operation in (clamp, RandomDirection(clamp, settings.seed + feature)):
+            with steer(model, [operation]):
+                shifts.append(effects(before, answer_log_probs(model, texts), targets=targets))
+        own, control = shifts
         gain = np.mean([o.target_log_prob_shift for o in own]) - np.mean([c.target_log_prob_shift for c in control])
         tried.append(Candidate(feature=feature, gain=float(gain), kl=float(np.mean([o.kl for o in own]))))
         work.checkpoint({"tried": [asdict(t) for t in tried]})
@@ -115,18 +123,24 @@ def _try(
     return tried
 
 
-def _sharpest(index: FeatureIndex, settings: ChooseSettings) -> list[int]:
-    """Features of allowed density whose best top logit stands furthest above their tenth."""
-    table = index.features
-    density_F = table["density"].to_numpy()
+def _promising(model: Model, dictionary: Dictionary, index: FeatureIndex, settings: ChooseSettings) -> list[int]:
+    """Features of allowed density that fire on words, those that write what they read first."""
+    density_F = index.features["density"].to_numpy()
     allowed = np.flatnonzero((density_F >= settings.min_density) & (density_F <= settings.max_density))
     if len(allowed) == 0:
         raise ConfigError(
             f"no feature has a density between {settings.min_density} and {settings.max_density}; widen the range"
         )
-    logits = table["top_logits"]
-    sharpness = {int(f): float(np.mean(logits[int(f)].as_py()[:3])) for f in allowed}
-    return sorted(sharpness, key=lambda f: (-sharpness[f], f))[: settings.n_candidates]
+    scores_F = writes_what_it_reads(model, dictionary, index)
+    ranked = sorted(allowed.tolist(), key=lambda f: (-scores_F[f], f))
+    on_words = (f for f in ranked if _fires_on_words(index, f, settings.min_letters))
+    return list(itertools.islice(on_words, settings.n_candidates)) or ranked[: settings.n_candidates]
+
+
+def _fires_on_words(index: FeatureIndex, feature: int, min_letters: int) -> bool:
+    """Whether most of the tokens at its peaks are words of at least `min_letters` letters."""
+    words = [text.strip() for text in index.token_strings(read_tokens(index, feature))]
+    return sum(word.isalpha() and len(word) >= min_letters for word in words) * 2 > len(words)
 
 
 def _distinct(dictionary: Dictionary, ranked: Sequence[Candidate], n: int) -> list[Candidate]:
