@@ -54,7 +54,7 @@ def open_hub(spec: str) -> HubText:
     name, _, revision = address.partition("@")
     split, column = split or "train", column or "text"
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingImports]  (an extra)
         from huggingface_hub import HfApi
     except ImportError as error:
         raise ConfigError(f"hub:{spec} needs the package datasets: pip install 'bathyscope[hub]'") from error

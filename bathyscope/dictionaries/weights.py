@@ -55,7 +55,7 @@ def fold(weights: Weights, *, scale: float, compares_features: bool = False) -> 
     """Neutral weights (float32, contiguous, detached) of a dictionary trained on `scale · x`.
 
     With n_f = ‖d_f‖ / scale: `W_enc[:,f]·scale·n_f`, `b_enc·n_f`, `threshold·n_f`, `d_f/‖d_f‖`, `b_dec/scale`
-    (METHODS 1.2), computed in float64. A row of length 0 stays 0 and its feature never fires: n_f = 0.
+    computed in float64. A row of length 0 stays 0 and its feature never fires: n_f = 0.
     Pre-activations change by the factor n_f, so a rule that compares features with each other (top-k) would keep
     other ones when decoder rows differ in length: with `compares_features` that raises ConfigError.
     """

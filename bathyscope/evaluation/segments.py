@@ -28,8 +28,9 @@ class SegmentBatch:
 
 
 def held_out_segments(store: ActivationStore, *, n_tokens: int, seed: int) -> list[tuple[int, int]]:
-    """Segments (start, stop) of randomly chosen whole held-out documents, until `n_tokens` are reached.
+    """Segments (start, stop) drawn from the held-out documents in turn until `n_tokens` are reached, shortest first.
 
+    One segment of each document before a second of any: intervals are over documents, so many documents count.
     A segment is a run of tokens of one document that saw each other in attention; segments shorter than 8 tokens are
     passed over. Raises ConfigError when the store holds no held-out document.
     """
@@ -42,15 +43,26 @@ def held_out_segments(store: ActivationStore, *, n_tokens: int, seed: int) -> li
     by_document: dict[int, list[tuple[int, int]]] = {}
     for start, stop in zip(starts[usable].tolist(), stops[usable].tolist(), strict=True):
         by_document.setdefault(int(documents_T[start]), []).append((start, stop))
-    order = np.random.default_rng(seed).permutation(sorted(by_document))
     chosen: list[tuple[int, int]] = []
     total = 0
-    for document in order.tolist():
+    for start, stop in _in_turn(by_document, np.random.default_rng(seed)):
         if total >= n_tokens:
             break
-        chosen += by_document[document]
-        total += sum(stop - start for start, stop in by_document[document])
+        chosen.append((start, stop))
+        total += stop - start
     return sorted(chosen, key=lambda s: (s[1] - s[0], s[0]))
+
+
+def _in_turn(
+    by_document: dict[int, list[tuple[int, int]]], generator: np.random.Generator
+) -> Iterator[tuple[int, int]]:
+    """A random segment of every document in a random order, then a second one of each, and so on."""
+    documents = generator.permutation(sorted(by_document)).tolist()
+    drawn = {document: generator.permutation(len(by_document[document])).tolist() for document in documents}
+    for turn in range(max(map(len, drawn.values()))):
+        for document in documents:
+            if turn < len(drawn[document]):
+                yield by_document[document][drawn[document][turn]]
 
 
 def segment_batches(

@@ -41,7 +41,7 @@ class ChooseSettings:
     """Rarest feature tried, as a share of tokens."""
     max_density: float = 2e-2
     """Commonest feature tried."""
-    min_letters: int = 3
+    min_letters: int = 4
     """Letters that a token needs to count as a word."""
     strength: float = 1.0
     """Clamp target during selection, in multiples of the observed maximum."""

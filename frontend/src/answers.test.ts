@@ -3,6 +3,7 @@ import {
   dosePlace,
   doses,
   effectNames,
+  firstShown,
   prompts,
   sharedStart,
   sideBySide,
@@ -86,4 +87,11 @@ test("spans mark the shared start and the feature's words, and keep the text", (
   expect(found.map((span) => span.text).join("")).toBe("I saw a Whale, whales");
   expect(found.filter((span) => span.wanted).map((span) => span.text)).toEqual(["Whale"]);
   expect(found.filter((span) => span.shared).map((span) => span.text)).toEqual(["I saw "]);
+});
+
+test("the strength shown first is the one nearest to the observed maximum, as a ratio", () => {
+  expect(firstShown([0.5, 1, 2, 4])).toBe(1);
+  expect(firstShown([0.25, 3, 8])).toBe(3);
+  expect(firstShown([0, 6])).toBe(6);
+  expect(firstShown([])).toBe(1);
 });

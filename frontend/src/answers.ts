@@ -29,6 +29,12 @@ export function strengths(answers: readonly Answer[], feature: number): number[]
   return [...new Set(used.map((answer) => answer.strength))].sort((a, b) => a - b);
 }
 
+/** The strength to show first: the one nearest to the observed maximum (1×), as a ratio; 1 when there is none. */
+export function firstShown(steps: readonly number[]): number {
+  const distance = (step: number) => (step > 0 ? Math.abs(Math.log(step)) : Infinity);
+  return steps.reduce((best, step) => (distance(step) < distance(best) ? step : best), steps[0] ?? 1);
+}
+
 /** Every prompt once, in order of appearance. */
 export function prompts(answers: readonly Answer[]): string[] {
   return [...new Set(answers.map((answer) => answer.prompt))];

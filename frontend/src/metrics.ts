@@ -80,7 +80,7 @@ const KNOWN: Record<string, Metric> = {
   "target log-prob shift": {
     label: "Shift of the feature's own tokens",
     meaning:
-      "Change of log P(any of the feature's top tokens) on the plain answer, in nats. What steering was meant to do.",
+      "Change of log P(any token that the feature fires on most) on the plain answer, in nats. What steering was meant to do.",
     better: "more",
     format: (value) => figure(value, 3),
   },

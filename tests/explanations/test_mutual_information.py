@@ -79,7 +79,7 @@ def test_the_scale_of_the_logits_does_not_matter(U_FD, E_VD):
 
 
 def released_rule(U_FD: torch.Tensor, E_VD: torch.Tensor, *, k: float, n: int) -> torch.Tensor:
-    """The published ranking p(w|c)·log p(c|w), largest first. Only here: it must stay bad (METHODS 8.2)."""
+    """The published ranking p(w|c)·log p(c|w), largest first. Only here: it must stay bad."""
     _, p_word, p_feature = dense(U_FD, E_VD, k=k, bayes=False)
     return (p_word * p_feature.log()).topk(n, dim=1).indices
 
