@@ -126,10 +126,14 @@ def _try(
 def _promising(model: Model, dictionary: Dictionary, index: FeatureIndex, settings: ChooseSettings) -> list[int]:
     """Features of allowed density that fire on words, those that write what they read first."""
     density_F = index.features["density"].to_numpy()
-    allowed = np.flatnonzero((density_F >= settings.min_density) & (density_F <= settings.max_density))
+    is_allowed_F = (density_F >= settings.min_density) & (density_F <= settings.max_density)
+    if dictionary.max_activation is not None:  # what fired on the indexed text alone has no observed maximum
+        is_allowed_F &= dictionary.max_activation.cpu().numpy() > 0
+    allowed = np.flatnonzero(is_allowed_F)
     if len(allowed) == 0:
         raise ConfigError(
-            f"no feature has a density between {settings.min_density} and {settings.max_density}; widen the range"
+            f"no feature that fired in training has a density between {settings.min_density} and "
+            f"{settings.max_density}; widen the range"
         )
     scores_F = writes_what_it_reads(model, dictionary, index)
     ranked = sorted(allowed.tolist(), key=lambda f: (-scores_F[f], f))
