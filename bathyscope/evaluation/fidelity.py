@@ -88,21 +88,22 @@ def reconstruction_scores(
 ) -> list[Score]:
     """Variance explained, cosine, L0 and dead share on `rows`, for the dictionary and the random one.
 
-    EV = 1 - Σ‖x - x̂‖² / Σ‖x - x̄‖² with x̄ the mean of these rows. `mean_D` (the training mean) is scored too.
+    EV = 1 - Σ‖x - x̂‖² / Σ‖x - x̄‖² with x̄ the mean of these rows. `mean_D` (the training mean) and zero are scored too;
+    the cosine with zero counts as 0.
     """
     documents_N = np.asarray(store.documents)[store.row_tokens()[rows]]
     centre_D = _mean(store, hookpoint, rows)
+    subjects = {"dictionary": dictionary, "random dictionary": null, "mean": mean_D, "zeroed layer": mean_D * 0}
     scores: list[Score] = []
-    for subject, subject_dictionary in {"dictionary": dictionary, "random dictionary": null, "mean": None}.items():
-        sums_NM, fires_F = _reconstruction_sums(subject_dictionary, store, hookpoint, rows, centre_D, mean_D)
+    for name, subject in subjects.items():
+        sums_NM, fires_F = _reconstruction_sums(subject, store, hookpoint, rows, centre_D)
         sums_GM = by_document(documents_N, sums_NM)
-        for column, (name, statistic) in enumerate(_RECONSTRUCTION.items()):
-            if subject_dictionary is None and column > 1:
-                continue
-            scores.append(score(subject, name, bootstrap(sums_GM, statistic, seed=seed)))
-        if subject_dictionary is not None:
-            scores.append(score(subject, "dead share", _share(fires_F == 0), unit="features"))
-            scores.append(score(subject, "dense share", _share(fires_F > 0.1 * len(rows)), unit="features"))
+        for metric, statistic in _RECONSTRUCTION.items():
+            if isinstance(subject, Dictionary) or metric != "L0":
+                scores.append(score(name, metric, bootstrap(sums_GM, statistic, seed=seed)))
+        if isinstance(subject, Dictionary):
+            scores.append(score(name, "dead share", _share(fires_F == 0), unit="features"))
+            scores.append(score(name, "dense share", _share(fires_F > 0.1 * len(rows)), unit="features"))
     return scores
 
 
@@ -179,26 +180,24 @@ def _null(dictionary: Dictionary, store: ActivationStore, hookpoint: str, seed: 
 
 
 def _reconstruction_sums(
-    dictionary: Dictionary | None,
-    store: ActivationStore,
-    hookpoint: str,
-    rows: NDArray[np.int64],
-    centre_D: Tensor,
-    mean_D: Tensor,
+    subject: Dictionary | Tensor, store: ActivationStore, hookpoint: str, rows: NDArray[np.int64], centre_D: Tensor
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Per row (squared error, squared deviation, cosine, active features, 1), and how often each feature fired."""
-    n_features = dictionary.n_features if dictionary is not None else 0
+    """Per row (squared error, squared deviation, cosine, active features, 1), and how often each feature fired.
+
+    `subject` is a dictionary, or one vector [D] that stands for every activation.
+    """
+    n_features = subject.n_features if isinstance(subject, Dictionary) else 0
     fires_F = np.zeros(n_features, np.int64)
     parts: list[Tensor] = []
     for i in range(0, len(rows), CHUNK_ROWS):
         x_ND = store.read(rows[i : i + CHUNK_ROWS], hookpoint)
         active_N = torch.zeros(len(x_ND))
-        guess_ND = mean_D.expand_as(x_ND)
-        if dictionary is not None:
-            codes = dictionary.encode(x_ND)
-            guess_ND, active_NK = dictionary.decode(codes), codes.values_NK != 0
-            active_N = active_NK.sum(1).float()
-            fires_F += np.bincount(codes.indices_NK[active_NK].numpy(), minlength=n_features)
+        if isinstance(subject, Dictionary):
+            codes = subject.encode(x_ND)
+            guess_ND, active_N = subject.decode(codes), (codes.values_NK != 0).sum(1).float()
+            fires_F += codes.fires().numpy()
+        else:
+            guess_ND = subject.expand_as(x_ND)
         cosine_N = torch.nn.functional.cosine_similarity(x_ND, guess_ND, dim=1)
         error_N = (x_ND - guess_ND).double().square().sum(1)
         deviation_N = (x_ND - centre_D).double().square().sum(1)

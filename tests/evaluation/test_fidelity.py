@@ -73,6 +73,7 @@ def test_a_lossless_dictionary_scores_one_and_the_anchors_score_zero(model, dict
     assert found["dictionary", "KL"].value == pytest.approx(0, abs=1e-4)
     assert found["mean", "variance explained"].value == pytest.approx(0, abs=0.05)
     assert found["zeroed layer", "CE loss recovered"].value == 0
+    assert found["zeroed layer", "variance explained"].value < 0
     assert found["mean", "CE loss recovered over mean"].value == 0
     assert 0 < found["random dictionary", "variance explained"].value < 1
     assert found["random dictionary", "KL"].value > 0.01
