@@ -38,7 +38,7 @@ def run_command(name: str, entry: Entry, arguments: Sequence[str]) -> int:
                 args=arguments,
                 prog=f"bathyscope {name}",
                 description=entry.help,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
             )
     except SystemExit as stop:
         if not stop.code:

@@ -24,8 +24,8 @@ class Effect:
     """KL(unsteered ‖ steered) of the next-token distribution, in nats per token."""
 
 
-def answer_log_probs(model: Model, texts: Sequence[Text]) -> list[Float[Tensor, "S V"]]:
-    """Per text: log-probabilities at the positions that predict its answer tokens, teacher-forced, as steered now.
+def answer_log_probs(model: Model, texts: Sequence[Text]) -> list[Float[Tensor, "_ V"]]:
+    """Per text [S, V]: log-probabilities where its S answer tokens are predicted, teacher-forced, as steered now.
 
     Read the same tokens with and without steering: an effect is then not blurred by two different answers.
     """
@@ -40,7 +40,7 @@ def answer_log_probs(model: Model, texts: Sequence[Text]) -> list[Float[Tensor, 
 
 
 def effects(
-    before: Sequence[Float[Tensor, "S V"]], after: Sequence[Float[Tensor, "S V"]], *, targets: Sequence[int]
+    before: Sequence[Float[Tensor, "_ V"]], after: Sequence[Float[Tensor, "_ V"]], *, targets: Sequence[int]
 ) -> list[Effect]:
     """The effect on each text, from `answer_log_probs` without and with steering."""
     wanted = torch.tensor(list(targets))
