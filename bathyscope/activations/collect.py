@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope import artifacts, progress, runtime
-from bathyscope.activations.masks import Mask, special_tokens
+from bathyscope.activations.masks import Mask
 from bathyscope.activations.packing import Packing, TokenBatch, TokenStream, check_packing
 from bathyscope.activations.shards import TORCH_DTYPES, Dtype
 from bathyscope.activations.store import COLUMNS, KIND, SCHEMA, ActivationStore
@@ -30,6 +30,7 @@ from bathyscope.models.hookpoints import resolve, width
 from bathyscope.models.hooks import run
 from bathyscope.models.model import Model
 from bathyscope.models.packing import packed_inputs
+from bathyscope.models.prompts import special_tokens
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def _collect(job: _Job, work: Draft) -> None:
     """Fill the draft from its last checkpoint to the end of the stream."""
     state = work.state() or {"batches": 0, "mask": {}, "writer": {}}
     settings = job.settings
-    special = special_tokens(job.model.tokenizer)[: None if settings.mask_special else 0]
+    special = special_tokens(job.model) if settings.mask_special else ()
     mask = Mask(special, sink_multiple=settings.sink_multiple, state=state["mask"])
     writer = StoreWriter(
         work.path,
@@ -244,7 +245,7 @@ def _finish(job: _Job, work: Draft, writer: StoreWriter, stream: TokenStream, ma
         "seed": job.settings.seed,
         "packing": to_json(job.settings.packing),
         "bos_token": stream.bos_token,
-        "special_tokens": special_tokens(job.model.tokenizer).tolist(),
+        "special_tokens": sorted(special_tokens(job.model)),
         "mask_special": job.settings.mask_special,
         "sink_multiple": job.settings.sink_multiple,
         **mask.state(),

@@ -5,15 +5,12 @@ from the first batch alone: whether a token is a sink depends on nothing that is
 """
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +18,8 @@ log = logging.getLogger(__name__)
 class Mask:
     """The rule of one collection, and how many tokens it has masked so far."""
 
-    def __init__(self, special: Int[np.ndarray, " V"], *, sink_multiple: float, state: Mapping[str, Any]) -> None:
-        self._special, self._multiple = special, sink_multiple
+    def __init__(self, special: Collection[int], *, sink_multiple: float, state: Mapping[str, Any]) -> None:
+        self._special, self._multiple = np.array(sorted(special), dtype=np.int64), sink_multiple
         self.median_norms: dict[str, float] = dict(state.get("median_norms", {}))
         """Hookpoint → median norm of the ordinary tokens of the first batch that has some."""
         self.n_special: int = state.get("n_special", 0)
@@ -46,11 +43,6 @@ class Mask:
         self.n_special += int((~ordinary_N).sum())
         self.n_sinks += int((ordinary_N & ~kept_N).sum())
         return kept_N
-
-
-def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> Int[np.ndarray, " V"]:
-    """Ids of the tokenizer's special tokens, ascending."""
-    return np.array(sorted({int(i) for i in tokenizer.all_special_ids}), dtype=np.int64)
 
 
 def _median(name: str, norms_N: Float[np.ndarray, " N"]) -> float:

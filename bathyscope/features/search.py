@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bathyscope.activations.masks import special_tokens
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.features.reader import FeatureIndex
 from bathyscope.models.hooks import run
 from bathyscope.models.model import Model
-from bathyscope.models.prompts import text_tokens
+from bathyscope.models.prompts import special_tokens, text_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,7 @@ def prompt_codes(
         raise ConfigError("the dictionary does not say which hookpoint it reads")
     tokens = np.array(text_tokens(model, prompt), dtype=np.int64)
     x_SD = run(model, torch.from_numpy(tokens)[None], dictionary.hookpoint)[dictionary.hookpoint][0]
-    ordinary = ~np.isin(tokens, special_tokens(model.tokenizer))
+    ordinary = ~np.isin(tokens, sorted(special_tokens(model)))
     x_SD = x_SD[torch.from_numpy(ordinary).to(x_SD.device)].to(dictionary.device)
     return dictionary.encode(x_SD).dense(), tokens[ordinary]
 

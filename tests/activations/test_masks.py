@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from bathyscope.activations.masks import Mask, special_tokens
+from bathyscope.activations.masks import Mask
 
 NONE = np.array([], dtype=np.int64)
-SPECIAL = np.array([9])
+SPECIAL = frozenset({9})
 
 
 def rows(*norms: float) -> torch.Tensor:
@@ -60,7 +60,3 @@ def test_the_state_survives_json() -> None:
     again = Mask(SPECIAL, sink_multiple=10.0, state=json.loads(json.dumps(mask.state())))
     assert again.state() == mask.state()
     assert kept(again, [1], a=rows(3.3)) == kept(mask, [1], a=rows(3.3)) == [True]
-
-
-def test_special_tokens_are_those_of_the_tokenizer(tiny_model) -> None:
-    assert special_tokens(tiny_model.tokenizer).tolist() == [256, 257, 258, 259]
