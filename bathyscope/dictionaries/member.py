@@ -51,7 +51,7 @@ class Member:
         gradient_norm = self._clip()
         self._adam.param_groups[0]["lr"] = self.optimisation.learning_rate(progress)
         self._adam.step()
-        self.trainee.after_step()
+        self.trainee.after_step(loss)
         self.trainee.silence.update(loss.fires_F, len(x_ND))
         self.meter.add(loss, gradient_norm)
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
+from bathyscope.dictionaries.adopt import adopted
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.dictionary import Dictionary
@@ -109,13 +110,22 @@ class ReLUTrainee(Trainee):
     def before_step(self) -> None:
         """Nothing: decoder norms are free."""
 
-    def after_step(self) -> None:
+    def after_step(self, loss: Loss) -> None:
         """Nothing: decoder norms are free."""
 
     def fold(self, scale: float) -> Dictionary:
         """The neutral dictionary: codes become c_f‖d_f‖, directions d_f/‖d_f‖."""
         weights = Weights(W_enc=self.W_enc_FD.T, b_enc=self.b_enc_F, W_dec=self.W_dec_FD, b_dec=self.b_dec_D)
         return Dictionary(weights=fold(weights, scale=scale), rule=Positive(), subtract_b_dec=False)
+
+    def adopt(self, dictionary: Dictionary, scale: float) -> None:
+        """Weights of a dictionary whose rule is `Positive`; decoder rows of length 1."""
+        weights = adopted(dictionary, shape=self.W_enc_FD.T.shape, rule=Positive(), subtract_b_dec=False, scale=scale)
+        with torch.no_grad():
+            self.W_enc_FD.copy_(weights.W_enc.T)
+            self.b_enc_F.copy_(weights.b_enc)
+            self.W_dec_FD.copy_(weights.W_dec)
+            self.b_dec_D.copy_(weights.b_dec)
 
     def _codes(self, x_ND: Tensor) -> Tensor:
         return torch.addmm(self.b_enc_F, x_ND, self.W_enc_FD.T).relu()

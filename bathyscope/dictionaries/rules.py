@@ -45,5 +45,18 @@ class Above:
         return Codes.from_dense(pre_NF.relu() * (pre_NF > threshold_F))
 
 
-Rule = Positive | Largest | Above
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LargestAbsolute:
+    """Keep the k entries of largest size per token, with their sign and without ReLU (arXiv 2510.00404)."""
+
+    k: int
+    """Active features per token."""
+
+    def keep(self, pre_NF: Float[Tensor, "N F"], threshold_F: Float[Tensor, " F"] | None) -> Codes:
+        """Signed codes; on a CPU equal sizes are kept in order of the feature number."""
+        indices_NK = select_largest(pre_NF.detach().abs(), self.k).indices_NK
+        return Codes(pre_NF.gather(1, indices_NK), indices_NK, pre_NF.shape[1])
+
+
+Rule = Positive | Largest | LargestAbsolute | Above
 """Every way to go from pre-activations to codes."""

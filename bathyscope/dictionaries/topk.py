@@ -12,14 +12,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
+from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.auxiliary import auxiliary_loss, default_k_aux, share_of_variation
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.kernels.auxiliary import auxiliary_guess
 from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.encode import encode_largest
 from bathyscope.dictionaries.kernels.error import reconstruction_error
-from bathyscope.dictionaries.kernels.moments import Moments, moments
+from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.select import Pairs
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
 from bathyscope.dictionaries.rules import Largest
@@ -79,7 +80,7 @@ class TopKTrainee(Trainee):
         super().__init__()
         W_enc_FD, W_dec_FD = start.tied_start(kind.n_features, d_model, norm=1.0, generator=generator)
         self.kind = kind
-        self.k_aux = kind.k_aux or 2 ** max(0, round(math.log2(d_model / 2)))
+        self.k_aux = kind.k_aux or default_k_aux(d_model)
         self.W_enc_FD, self.W_dec_FD = nn.Parameter(W_enc_FD), nn.Parameter(W_dec_FD)
         self.b_enc_F = nn.Parameter(torch.zeros(kind.n_features))
         self.b_pre_D = nn.Parameter(torch.zeros(d_model))
@@ -95,7 +96,7 @@ class TopKTrainee(Trainee):
         target, pairs = moments(x_ND), self._pairs(x_ND)
         error = reconstruction_error(x_ND, *pairs, self.W_dec_FD, self.b_pre_D)
         fires_F = Codes(pairs.values_NK.detach(), pairs.indices_NK, self.kind.n_features).fires()
-        parts = {"error": _share(error.squared, target)}
+        parts = {"error": share_of_variation(error.squared, target)}
         if self.kind.aux_coefficient > 0:
             dead_F = self.silence.after(fires_F, len(x_ND)) >= self.kind.dead_after_tokens
             parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(x_ND, error.residual_ND, dead_F)
@@ -111,11 +112,8 @@ class TopKTrainee(Trainee):
         self, x_ND: Float[Tensor, "N D"], residual_ND: Float[Tensor, "N D"], dead_F: Bool[Tensor, " F"]
     ) -> Float[Tensor, ""]:
         """`‖e - ê‖² / Var(e)`, 0 when no feature is dead. The residual is a fixed target."""
-        if x_ND.device.type == "cpu" and not bool(dead_F.any()):
-            return x_ND.new_zeros(())
         weights = (self.W_enc_FD, self.b_enc_F, self.W_dec_FD)
-        guess_ND = auxiliary_guess(x_ND - self.b_pre_D, dead_F, *weights, self.k_aux)
-        return _share((residual_ND - guess_ND).square().sum(), moments(residual_ND)) * dead_F.any()
+        return auxiliary_loss(x_ND - self.b_pre_D, residual_ND, dead_F, *weights, k_aux=self.k_aux)
 
     def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
         """Codes of scaled activations."""
@@ -129,7 +127,7 @@ class TopKTrainee(Trainee):
         """Take off the decoder gradient what is parallel to each row."""
         project_gradient(self.W_dec_FD)
 
-    def after_step(self) -> None:
+    def after_step(self, loss: Loss) -> None:
         """Decoder rows have length 1."""
         unit_rows(self.W_dec_FD)
 
@@ -139,12 +137,15 @@ class TopKTrainee(Trainee):
         folded = fold(weights, scale=scale, compares_features=True)
         return Dictionary(weights=folded, rule=Largest(k=self.kind.k), subtract_b_dec=True)
 
+    def adopt(self, dictionary: Dictionary, scale: float) -> None:
+        """Weights of a dictionary whose rule is `Largest` with this k."""
+        shape = self.W_enc_FD.T.shape
+        weights = adopted(dictionary, shape=shape, rule=Largest(k=self.kind.k), subtract_b_dec=True, scale=scale)
+        with torch.no_grad():
+            self.W_enc_FD.copy_(weights.W_enc.T)
+            self.b_enc_F.copy_(weights.b_enc)
+            self.W_dec_FD.copy_(weights.W_dec)
+            self.b_pre_D.copy_(weights.b_dec)
+
     def _pairs(self, x_ND: Tensor) -> Pairs:
         return encode_largest(x_ND, self.b_pre_D, self.W_enc_FD, self.b_enc_F, self.kind.k)
-
-
-def _share(square: Tensor, of: Moments) -> Tensor:
-    """`square / Σ_n ‖x_n - x̄‖²` with the batch's mean; 0 for a batch without variation (one token, or all alike)."""
-    variation = of.variation.to(square.dtype)
-    varies = variation > 0
-    return torch.where(varies, square / torch.where(varies, variation, 1), 0 * square)

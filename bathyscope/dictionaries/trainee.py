@@ -6,7 +6,7 @@ A new kind is one file with a frozen settings class (`KindSettings`) and a final
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -34,6 +34,8 @@ class Loss:
     """Mean and variation of what is reconstructed, so that the loop can say how much of it is explained."""
     fires_F: Int[Tensor, " F"]
     """Number of tokens of the batch in which each feature was active (≠ 0)."""
+    seen: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """Detached figures of the batch that `after_step` takes into running averages, such as the least kept code."""
 
 
 class Trainee(nn.Module, ABC):
@@ -66,14 +68,21 @@ class Trainee(nn.Module, ABC):
         """Change gradients before the optimiser uses them (projection)."""
 
     @abstractmethod
-    def after_step(self) -> None:
-        """Bring weights back to their constraints after the optimiser moved them."""
+    def after_step(self, loss: Loss) -> None:
+        """Bring weights back to their constraints after the optimiser moved them; update running averages."""
 
     @abstractmethod
     def fold(self, scale: float) -> Dictionary:
         """The neutral dictionary for activations as the model makes them: `scale` and decoder norms folded in.
 
         `fold(s).reconstruct(x) = decode(encode(s·x)) / s`, and its codes are the trainee's times ‖d_f‖ / s.
+        """
+
+    @abstractmethod
+    def adopt(self, dictionary: Dictionary, scale: float) -> None:
+        """Go on from a finished dictionary: `fold(scale)` right after this gives it back.
+
+        Raises ConfigError when this kind cannot hold it (another size, a rule that is not this kind's).
         """
 
 
