@@ -1,6 +1,7 @@
 # make demo    look under the surface of a real model; ends with the path of a page to open
 # make test    every check that continuous integration runs
 # make check   the same, and the page's own checks where Node is installed
+# make interop exchange dictionaries with SAELens, sparsify and dictionary_learning, each in an environment of its own
 # make clean   remove what these commands made (downloads in the user's cache folder stay)
 #
 # Needs Python 3.11 or newer with pip and venv. PYTHON=/path/to/python3.11 chooses another one than `python3`.
@@ -8,10 +9,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+PEERS := sae-lens eai-sparsify dictionary-learning
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check clean lint types contracts pytest page
+.PHONY: help demo test check clean lint types contracts pytest page interop
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -50,6 +52,16 @@ page:
 	npm --prefix frontend run --silent build && \
 	git diff --exit-code --stat -- bathyscope/web/static
 
+interop: $(INSTALLED) $(PEERS:%=.interop/%/.installed)
+	@echo "== interop: our files there, their files here; the table is benchmarks/interop/results.md"
+	@$(BIN)/python benchmarks/interop/run.py
+
+.interop/%/.installed: benchmarks/interop/%.txt
+	@echo "== setting up .interop/$* with the versions in $< (a few minutes the first time)"
+	@$(PYTHON) -m venv .interop/$*
+	@.interop/$*/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	echo "error: bathyscope needs Python 3.11 or newer, found $$($(PYTHON) --version 2>&1 | head -n 1); try make PYTHON=/path/to/python3.11" >&2; exit 1; }
@@ -59,5 +71,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv runs dist .pytest_cache .ruff_cache .import_linter_cache frontend/node_modules
+	rm -rf .venv .interop runs dist .pytest_cache .ruff_cache .import_linter_cache frontend/node_modules
 	find bathyscope tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,17 +7,46 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bathyscope.activations.beside import Adjacent, Beside
     from bathyscope.activations.collect import CollectSettings, collect
     from bathyscope.activations.packing import Packing
     from bathyscope.activations.store import ActivationStore
     from bathyscope.activations.text import Mixture, Texts
+    from bathyscope.activations.through import Through
     from bathyscope.artifacts import verify
+    from bathyscope.dictionaries.abs_topk import AbsTopK
+    from bathyscope.dictionaries.batch_topk import BatchTopK
+    from bathyscope.dictionaries.checkpoint import last_checkpoint
+    from bathyscope.dictionaries.crosscoder import Crosscoder
     from bathyscope.dictionaries.dictionary import Codes, Dictionary, load_dictionary
+    from bathyscope.dictionaries.end_to_end import EndToEnd
+    from bathyscope.dictionaries.formats.self_check import check_dictionary
+    from bathyscope.dictionaries.frozen import Frozen
+    from bathyscope.dictionaries.gated import Gated
+    from bathyscope.dictionaries.jumprelu import JumpReLU
+    from bathyscope.dictionaries.matryoshka import Matryoshka
+    from bathyscope.dictionaries.p_anneal import PAnneal
+    from bathyscope.dictionaries.pursuit import MatchingPursuit
     from bathyscope.dictionaries.relu import ReLU
+    from bathyscope.dictionaries.rules import Pursuit
+    from bathyscope.dictionaries.solvers.fista import Fista
+    from bathyscope.dictionaries.solvers.online_learning import OnlineSettings, learn_online, refine_online
+    from bathyscope.dictionaries.solvers.orthogonal_pursuit import OrthogonalPursuit
+    from bathyscope.dictionaries.solvers.recode import recode
+    from bathyscope.dictionaries.temporal import Temporal
     from bathyscope.dictionaries.topk import TopK
     from bathyscope.dictionaries.train import TrainSettings, train
+    from bathyscope.dictionaries.train_many import MemberSettings, train_many
+    from bathyscope.dictionaries.transcoder import Transcoder
+    from bathyscope.evaluation.absorption import AbsorptionSettings, absorption
+    from bathyscope.evaluation.compare import Compared, compare
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
+    from bathyscope.evaluation.labelled import LabelledSet, LabelledText
+    from bathyscope.evaluation.latent_scaling import LatentScaling, latent_scaling
     from bathyscope.evaluation.nulls import random_dictionary
+    from bathyscope.evaluation.optimal_codes import OptimalCodesSettings, optimal_codes
+    from bathyscope.evaluation.probing import ProbeSettings, probe
+    from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
     from bathyscope.explanations.explain import explain
     from bathyscope.explanations.mutual_information import MutualInformation
     from bathyscope.features.index import FeatureIndex, index_features
@@ -31,68 +60,150 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _WHERE = {
+    "AbsTopK": "bathyscope.dictionaries.abs_topk",
+    "AbsorptionSettings": "bathyscope.evaluation.absorption",
     "ActivationStore": "bathyscope.activations.store",
     "Add": "bathyscope.steering.operations",
+    "Adjacent": "bathyscope.activations.beside",
     "Amplify": "bathyscope.steering.operations",
+    "BatchTopK": "bathyscope.dictionaries.batch_topk",
+    "Beside": "bathyscope.activations.beside",
     "Clamp": "bathyscope.steering.operations",
     "Codes": "bathyscope.dictionaries.dictionary",
     "CollectSettings": "bathyscope.activations.collect",
+    "Compared": "bathyscope.evaluation.compare",
+    "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Dictionary": "bathyscope.dictionaries.dictionary",
+    "EndToEnd": "bathyscope.dictionaries.end_to_end",
     "FeatureIndex": "bathyscope.features.index",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
+    "Fista": "bathyscope.dictionaries.solvers.fista",
+    "Frozen": "bathyscope.dictionaries.frozen",
+    "Gated": "bathyscope.dictionaries.gated",
     "IndexSettings": "bathyscope.features.settings",
+    "JumpReLU": "bathyscope.dictionaries.jumprelu",
+    "LabelledSet": "bathyscope.evaluation.labelled",
+    "LabelledText": "bathyscope.evaluation.labelled",
+    "LatentScaling": "bathyscope.evaluation.latent_scaling",
+    "MatchingPursuit": "bathyscope.dictionaries.pursuit",
+    "Matryoshka": "bathyscope.dictionaries.matryoshka",
+    "MemberSettings": "bathyscope.dictionaries.train_many",
     "Mixture": "bathyscope.activations.text",
     "MutualInformation": "bathyscope.explanations.mutual_information",
+    "OnlineSettings": "bathyscope.dictionaries.solvers.online_learning",
+    "OptimalCodesSettings": "bathyscope.evaluation.optimal_codes",
+    "OrthogonalPursuit": "bathyscope.dictionaries.solvers.orthogonal_pursuit",
+    "PAnneal": "bathyscope.dictionaries.p_anneal",
     "Packing": "bathyscope.activations.packing",
+    "ProbeSettings": "bathyscope.evaluation.probing",
+    "Pursuit": "bathyscope.dictionaries.rules",
     "RandomDirection": "bathyscope.steering.operations",
     "ReLU": "bathyscope.dictionaries.relu",
+    "StabilitySettings": "bathyscope.evaluation.stability",
+    "Temporal": "bathyscope.dictionaries.temporal",
     "Texts": "bathyscope.activations.text",
+    "Through": "bathyscope.activations.through",
     "TopK": "bathyscope.dictionaries.topk",
     "TrainSettings": "bathyscope.dictionaries.train",
+    "Transcoder": "bathyscope.dictionaries.transcoder",
+    "absorption": "bathyscope.evaluation.absorption",
+    "check_dictionary": "bathyscope.dictionaries.formats.self_check",
     "collect": "bathyscope.activations.collect",
+    "compare": "bathyscope.evaluation.compare",
     "explain": "bathyscope.explanations.explain",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
     "generate": "bathyscope.models.generate",
     "index_features": "bathyscope.features.index",
+    "last_checkpoint": "bathyscope.dictionaries.checkpoint",
+    "latent_scaling": "bathyscope.evaluation.latent_scaling",
+    "learn_online": "bathyscope.dictionaries.solvers.online_learning",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
     "load_model": "bathyscope.models.load",
+    "optimal_codes": "bathyscope.evaluation.optimal_codes",
+    "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
+    "recode": "bathyscope.dictionaries.solvers.recode",
+    "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "stability": "bathyscope.evaluation.stability",
+    "stability_table": "bathyscope.evaluation.stability",
     "steer": "bathyscope.steering.steer",
     "train": "bathyscope.dictionaries.train",
+    "train_many": "bathyscope.dictionaries.train_many",
     "verify": "bathyscope.artifacts",
 }
 
 __all__ = [
+    "AbsTopK",
+    "AbsorptionSettings",
     "ActivationStore",
     "Add",
+    "Adjacent",
     "Amplify",
+    "BatchTopK",
+    "Beside",
     "Clamp",
     "Codes",
     "CollectSettings",
+    "Compared",
+    "Crosscoder",
     "Dictionary",
+    "EndToEnd",
     "FeatureIndex",
     "FidelitySettings",
+    "Fista",
+    "Frozen",
+    "Gated",
     "IndexSettings",
+    "JumpReLU",
+    "LabelledSet",
+    "LabelledText",
+    "LatentScaling",
+    "MatchingPursuit",
+    "Matryoshka",
+    "MemberSettings",
     "Mixture",
     "MutualInformation",
+    "OnlineSettings",
+    "OptimalCodesSettings",
+    "OrthogonalPursuit",
+    "PAnneal",
     "Packing",
+    "ProbeSettings",
+    "Pursuit",
     "RandomDirection",
     "ReLU",
+    "StabilitySettings",
+    "Temporal",
     "Texts",
+    "Through",
     "TopK",
     "TrainSettings",
+    "Transcoder",
+    "absorption",
+    "check_dictionary",
     "collect",
+    "compare",
     "explain",
     "export",
     "fidelity",
     "generate",
     "index_features",
+    "last_checkpoint",
+    "latent_scaling",
+    "learn_online",
     "load_dictionary",
     "load_model",
+    "optimal_codes",
+    "probe",
     "random_dictionary",
+    "recode",
+    "refine_online",
+    "stability",
+    "stability_table",
     "steer",
     "train",
+    "train_many",
     "verify",
 ]
 

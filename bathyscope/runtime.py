@@ -44,6 +44,32 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def free_memory_bytes(device: str = "cpu") -> int | None:
+    """Memory that can still be had on `device`, in bytes; None where the system does not say.
+
+    On Linux what the kernel calls available, or less where the process's group has a limit of its own.
+    """
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else None
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]) * 1024
+        return min(free, _free_in_group(free))
+    return None
+
+
+def _free_in_group(otherwise: int, group: Path = Path("/sys/fs/cgroup")) -> int:
+    """What the limit of the control group leaves, file caches not counted as used; `otherwise` without a limit."""
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(kept.get("inactive_file", 0)))
+    except (OSError, ValueError):
+        return otherwise
+
+
 def free_disk_bytes(path: Path) -> int:
     """Bytes that can still be written where `path` is or will be."""
     existing = path.absolute()

@@ -1,12 +1,14 @@
 """Shuffled batches of a store, for training: reproducible, resumable, every row once per epoch.
 
+A row is what belongs to one token: its activation at one hookpoint, or several activations side by side.
 Rows that fit into memory are loaded once and shuffled as a whole. Otherwise shards are read one after another in a
 drawn order into a buffer, from which half is handed out at random before it is filled up again; only row numbers are
 needed to know what comes next, so a resumed stream reads nothing twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -75,7 +77,7 @@ def batches(
     store: ActivationStore,
     *,
     batch_size: int,
-    hookpoint: str | None = None,
+    hookpoint: str | Sequence[str] | None = None,
     split: Split = "train",
     seed: int = 0,
     epochs: int | None = None,
@@ -85,22 +87,109 @@ def batches(
 ) -> BatchStream:
     """Batches of the rows of one split, in an order drawn anew for every epoch; without end when `epochs` is None.
 
-    The same store, settings and seed give the same batches; `memory_limit_mb` counts among the settings when the rows
-    do not fit into it. Raises ConfigError for an empty split or settings out of range.
+    Several hookpoints lie side by side in the order given: [B, ΣD]. The same store, settings and seed give the same
+    batches; `memory_limit_mb` counts among the settings when the rows do not fit into it. Raises ConfigError for an
+    empty split or settings out of range.
     """
+    rows = HookpointRows(store, hookpoint)
+    return shuffled(
+        rows,
+        batch_size=batch_size,
+        split=split,
+        seed=seed,
+        epochs=epochs,
+        start=start,
+        dtype=dtype,
+        memory_limit_mb=memory_limit_mb,
+    )
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """Rows that can be read by number, in shards that are best read one after another."""
+
+    @property
+    def path(self) -> Path:
+        """The folder, for messages."""
+        ...
+
+    @property
+    def n_documents(self) -> int:
+        """Documents in the folder, for messages."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Columns of a row."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Stored type."""
+        ...
+
+    def rows(self, split: Split = "train") -> Int[np.ndarray, " N"]:
+        """Row numbers of a split, ascending."""
+        ...
+
+    def shard_of(self, rows: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
+        """Number of the shard that holds each row."""
+        ...
+
+    def read_rows(self, rows: Int[np.ndarray, " N"]) -> Float[Tensor, "N W"]:
+        """The given rows in the stored type."""
+        ...
+
+
+class HookpointRows:
+    """Rows of a store at one hookpoint, or at several side by side."""
+
+    def __init__(self, store: ActivationStore, hookpoint: str | Sequence[str] | None) -> None:
+        """Raises ConfigError for a hookpoint that the store does not have."""
+        asked = [hookpoint] if hookpoint is None or isinstance(hookpoint, str) else hookpoint
+        self._store, self._names = store, [store.hookpoint(name) for name in asked]
+        self.path, self.n_documents, self.dtype = store.path, store.n_documents, store.dtype
+        self.width = sum(store.d_model(name) for name in self._names)
+
+    def rows(self, split: Split = "train") -> Int[np.ndarray, " N"]:
+        """Row numbers of a split, ascending."""
+        return self._store.rows(split)
+
+    def shard_of(self, rows: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
+        """Number of the shard that holds each row."""
+        return self._store.shard_of(rows)
+
+    def read_rows(self, rows: Int[np.ndarray, " N"]) -> Float[Tensor, "N W"]:
+        """The given rows in the stored type."""
+        parts = [self._store.read(rows, name, dtype=None) for name in self._names]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def shuffled(
+    source: Rows,
+    *,
+    batch_size: int,
+    split: Split = "train",
+    seed: int = 0,
+    epochs: int | None = None,
+    start: BatchPosition | None = None,
+    dtype: torch.dtype = torch.float32,
+    memory_limit_mb: float = 1500.0,
+) -> BatchStream:
+    """Batches of any rows, see `batches`."""
     if batch_size < 1 or memory_limit_mb <= 0 or seed < 0:
         raise ConfigError(f"batch_size {batch_size}, memory_limit_mb {memory_limit_mb} or seed {seed} is out of range")
-    name, rows = store.hookpoint(hookpoint), store.rows(split)
+    rows = source.rows(split)
     if not len(rows):
         raise ConfigError(
-            f"{store.path} has no rows in its {split} split ({store.n_documents} documents); collect more documents, "
+            f"{source.path} has no rows in its {split} split ({source.n_documents} documents); collect more documents, "
             "or cut long ones with a lower packing.max_document_chars"
         )
-    limit = int(memory_limit_mb * 1e6 / (store.d_model(name) * store.dtype.itemsize))
+    limit = int(memory_limit_mb * 1e6 / (source.width * source.dtype.itemsize))
     shuffle: Shuffle = (
-        WholeShuffle(store, name, rows, batch_size=batch_size, seed=seed)
+        WholeShuffle(source, rows, batch_size=batch_size, seed=seed)
         if len(rows) <= limit
-        else BufferedShuffle(store, name, rows, batch_size=batch_size, seed=seed, capacity=limit)
+        else BufferedShuffle(source, rows, batch_size=batch_size, seed=seed, capacity=limit)
     )
     n_batches = -(-len(rows) // batch_size)
     return BatchStream(shuffle, n_batches=n_batches, epochs=epochs, start=start or BatchPosition(), dtype=dtype)
@@ -109,10 +198,8 @@ def batches(
 class WholeShuffle:
     """All rows in memory, a new permutation every epoch."""
 
-    def __init__(
-        self, store: ActivationStore, hookpoint: str, rows: Int[np.ndarray, " N"], *, batch_size: int, seed: int
-    ) -> None:
-        self._x_ND = store.read(rows, hookpoint, dtype=None)
+    def __init__(self, source: Rows, rows: Int[np.ndarray, " N"], *, batch_size: int, seed: int) -> None:
+        self._x_ND = source.read_rows(rows)
         self._batch_size, self._seed = batch_size, seed
 
     def epoch(self, number: int, *, first_batch: int) -> Iterator[Float[Tensor, "B D"]]:
@@ -129,21 +216,12 @@ class BufferedShuffle:
     (whole batches) and hands their rows out; the last round hands out all.
     """
 
-    def __init__(
-        self,
-        store: ActivationStore,
-        hookpoint: str,
-        rows: Int[np.ndarray, " N"],
-        *,
-        batch_size: int,
-        seed: int,
-        capacity: int,
-    ) -> None:
-        self._store, self._hookpoint, self._rows = store, hookpoint, rows
+    def __init__(self, source: Rows, rows: Int[np.ndarray, " N"], *, batch_size: int, seed: int, capacity: int) -> None:
+        self._source, self._rows = source, rows
         self._batch_size, self._seed = batch_size, seed
         self._capacity = max(2 * batch_size, capacity)
         self._batches_per_round = self._capacity // 2 // batch_size
-        self._buffer_CD = torch.empty(self._capacity, store.d_model(hookpoint), dtype=store.dtype)
+        self._buffer_CD = torch.empty(self._capacity, source.width, dtype=source.dtype)
 
     def epoch(self, number: int, *, first_batch: int) -> Iterator[Float[Tensor, "B D"]]:
         """Batches in an order drawn from (seed, epoch); rounds that are over already cost no reading."""
@@ -178,7 +256,7 @@ class BufferedShuffle:
 
     def _reading_order(self, rng: np.random.Generator) -> Int[np.ndarray, " N"]:
         """The rows shard by shard: shards in a drawn order, rows ascending inside each."""
-        shards_N = self._store.shard_of(self._rows)
+        shards_N = self._source.shard_of(self._rows)
         present, starts = np.unique(shards_N, return_index=True)
         runs = np.split(self._rows, starts[1:])
         return np.concatenate([runs[i] for i in rng.permutation(len(present))])
@@ -187,4 +265,4 @@ class BufferedShuffle:
         """Read the rows of `places` into the buffer, a piece at a time."""
         for start in range(0, len(places), READ_ROWS):
             piece = places[start : start + READ_ROWS]
-            self._buffer_CD[torch.from_numpy(piece)] = self._store.read(held_C[piece], self._hookpoint, dtype=None)
+            self._buffer_CD[torch.from_numpy(piece)] = self._source.read_rows(held_C[piece])

@@ -21,11 +21,13 @@ from bathyscope.activations.shards import TORCH_DTYPES, Shard, open_shard
 from bathyscope.activations.split import held_out
 from bathyscope.artifacts import Manifest, check_file, read_manifest
 from bathyscope.config import from_json
+from bathyscope.dictionaries.blocks import Block
 from bathyscope.errors import ArtifactError, ConfigError
 from bathyscope.files import read_json
 
 if TYPE_CHECKING:
     from bathyscope.activations.batches import BatchPosition, BatchStream
+    from bathyscope.activations.beside import Adjacent
 
 KIND = "activations"
 SCHEMA = 1
@@ -173,13 +175,14 @@ class ActivationStore:
         self,
         *,
         batch_size: int,
-        hookpoint: str | None = None,
+        hookpoint: str | Sequence[str] | None = None,
         seed: int = 0,
         epochs: int | None = None,
         position: "BatchPosition | Mapping[str, Any] | None" = None,
     ) -> "BatchStream":
         """Shuffled batches of the training documents, see `batches.batches`; what training asks of a store.
 
+        Several hookpoints lie side by side in each batch, [B, ΣD], in the order given.
         `position` is what `position()` of such a stream returned, also after a round trip through JSON.
         """
         from bathyscope.activations.batches import BatchPosition, batches  # batches itself imports this module
@@ -187,9 +190,37 @@ class ActivationStore:
         start = from_json(BatchPosition, position) if isinstance(position, Mapping) else position
         return batches(self, batch_size=batch_size, hookpoint=hookpoint, seed=seed, epochs=epochs, start=start)
 
+    def blocks(self, hookpoint: str | Sequence[str] | None = None) -> tuple[Block, ...]:
+        """Hookpoint and width of what lies side by side in the batches of `stream`."""
+        asked = [hookpoint] if hookpoint is None or isinstance(hookpoint, str) else hookpoint
+        return tuple(Block(self.hookpoint(name), self.d_model(name)) for name in asked)
+
+    @property
+    def parents(self) -> dict[str, Path]:
+        """The folder, under the name that manifests give it."""
+        return {"activations": self.path}
+
+    def adjacent(self) -> "Adjacent":
+        """A view whose batches hold the previous token's activation and the token's own, side by side."""
+        from bathyscope.activations.beside import Adjacent  # which imports this module
+
+        return Adjacent(self)
+
     def shard_of(self, rows: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
         """Number of the shard that holds each row."""
         return np.searchsorted(self._starts, rows, side="right") - 1
+
+    def shards(self) -> list[tuple[int, int, str]]:
+        """First row, row behind the last, and file name of every shard."""
+        edges = self._starts.tolist()
+        files = [str(shard["file"]) for shard in self._index["shards"]]
+        return list(zip(edges[:-1], edges[1:], files, strict=True))
+
+    def fault(self, hookpoint: str | None = None) -> str | None:
+        """Shard, row and document of the first activation that is not finite, in words; None when all are."""
+        from bathyscope.activations.faults import first_fault  # which imports this module
+
+        return first_fault(self, self.hookpoint(hookpoint))
 
     def _read_run(self, name: str, start: int, into: Tensor) -> None:
         """Consecutive rows: one copy per shard."""

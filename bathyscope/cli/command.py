@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "collect": Entry("bathyscope.cli.collect", "Collect", "Turn text into activations on disk."),
     "train": Entry("bathyscope.cli.train", "Train", "Learn a sparse dictionary from activations."),
+    "sweep": Entry("bathyscope.cli.sweep", "Sweep", "Learn several dictionaries from one stream and compare them."),
     "index": Entry(
         "bathyscope.cli.index", "Index", "Say for each feature when it fires, how often and what it writes."
     ),
@@ -39,8 +40,16 @@ COMMANDS: dict[str, Entry] = {
     "evaluate": Entry(
         "bathyscope.cli.evaluate", "Evaluate", "Measure a dictionary on held-out documents, beside its nulls."
     ),
+    "probe": Entry("bathyscope.cli.probe", "Probe", "Tell labels of texts from a few features, beside baselines."),
+    "absorption": Entry(
+        "bathyscope.cli.absorption", "Absorption", "Count words whose first-letter feature a narrower one replaces."
+    ),
+    "stability": Entry("bathyscope.cli.stability", "Stability", "Compare the features of dictionaries, seed by seed."),
     "steer": Entry(
         "bathyscope.cli.steer", "Steer", "Answer prompts with features held, beside plain and random control."
+    ),
+    "convert": Entry(
+        "bathyscope.cli.convert", "Convert", "Read or write dictionaries of other tools, and check what they claim."
     ),
     "export": Entry("bathyscope.cli.export", "Export", "Write a run as one HTML file that opens without a server."),
     "verify": Entry("bathyscope.cli.verify", "Verify", "Check every file of an artifact or run against its manifest."),

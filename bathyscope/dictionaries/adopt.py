@@ -20,6 +20,9 @@ def adopted(dictionary: Dictionary, *, shape: Sequence[int], rule: Rule, subtrac
         raise ConfigError(f"the dictionary to start from has {found}, this kind is set to {shape[1]} over {shape[0]}")
     if dictionary.rule != rule:
         raise ConfigError(f"the dictionary to start from keeps {dictionary.rule}, this kind keeps {rule}")
+    if dictionary.normalise is not None or dictionary.weights.gain is not None:
+        reason = "normalises each token" if dictionary.normalise else "has a gain for each feature"
+        raise ConfigError(f"the dictionary to start from {reason}, which no kind here trains with; it is for reading")
     weights = dictionary.weights
     b_enc_F = weights.b_enc
     if dictionary.subtract_b_dec and not subtract_b_dec:

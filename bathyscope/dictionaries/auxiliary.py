@@ -15,18 +15,22 @@ from bathyscope.dictionaries.kernels.moments import Moments, moments
 
 def auxiliary_loss(
     centred_ND: Float[Tensor, "N D"],
-    residual_ND: Float[Tensor, "N D"],
+    residual_ND: Float[Tensor, "N O"],
     dead_F: Bool[Tensor, " F"],
     W_enc_FD: Float[Tensor, "F D"],
     b_enc_F: Float[Tensor, " F"],
-    W_dec_FD: Float[Tensor, "F D"],
+    W_dec_FD: Float[Tensor, "F O"],
     *,
     k_aux: int,
+    absolute: bool = False,
 ) -> Float[Tensor, ""]:
-    """`‖e - ê‖² / Var(e)`, 0 when no feature is dead. The residual is a fixed target; the guess has no bias."""
+    """`‖e - ê‖² / Var(e)`, 0 when no feature is dead. The residual is a fixed target; the guess has no bias.
+
+    With `absolute` the guess is made of signed codes, as those of AbsTopK.
+    """
     if centred_ND.device.type == "cpu" and not bool(dead_F.any()):
         return centred_ND.new_zeros(())
-    guess_ND = auxiliary_guess(centred_ND, dead_F, W_enc_FD, b_enc_F, W_dec_FD, k_aux)
+    guess_ND = auxiliary_guess(centred_ND, dead_F, W_enc_FD, b_enc_F, W_dec_FD, k_aux, absolute=absolute)
     return share_of_variation((residual_ND - guess_ND).square().sum(), moments(residual_ND)) * dead_F.any()
 
 

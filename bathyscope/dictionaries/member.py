@@ -9,14 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathyscope.config import from_json, to_json
+from bathyscope.dictionaries.blocks import BlockScale, Scale
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.meter import Meter
 from bathyscope.dictionaries.schedule import Optimisation
 from bathyscope.dictionaries.trainee import KindSettings
-from bathyscope.errors import ConfigError
 
 State = dict[str, Tensor]
 """Tensors by name, as they are written to a checkpoint."""
+
+FAR = 100.0
+"""A reconstruction error so many times larger than at the start, and than that of the mean vector, is no learning."""
 
 
 class Member:
@@ -29,8 +33,9 @@ class Member:
         self.kind, self.optimisation, self.device = kind, optimisation, device
         self.generator = torch.Generator().manual_seed(seed)
         self.trainee = kind.build(d_model, generator=self.generator).to(device)
-        self.scale = 1.0
+        self._take_scale(1.0)
         self.meter = Meter()
+        self.least_sane: float | None = None
         self._named = dict(self.trainee.named_parameters())
         self._adam = torch.optim.Adam(
             list(self._named.values()), lr=optimisation.lr, betas=optimisation.betas, eps=optimisation.eps, fused=True
@@ -38,19 +43,23 @@ class Member:
 
     def start(self, sample_ND: Float[Tensor, "N D"]) -> None:
         """Fix the activation scale and what begins from data, from a sample of raw activations."""
-        self.scale = self.kind.scale(sample_ND)
-        self.trainee.start(sample_ND.float() * self.scale)
+        self._take_scale(self.kind.scale(sample_ND))
+        self.trainee.start(sample_ND.float() * self._factor(sample_ND.device))
+
+    def adopt(self, dictionary: Dictionary) -> None:
+        """Go on from a finished dictionary, at the scale that `start` fixed; ConfigError when it does not fit."""
+        self.trainee.adopt(dictionary.to(self.device), self.scale)
 
     def step(self, x_ND: Float[Tensor, "N D"], *, progress: float) -> None:
         """One update from a batch of raw activations at `progress` of the run. Waits for nothing."""
-        x_ND = x_ND.to(self.device, torch.float32) * self.scale
+        x_ND = x_ND.to(self.device, torch.float32) * self.factor
         loss = self.trainee.loss(x_ND, progress=progress)
-        self._adam.zero_grad(set_to_none=True)
         loss.total.backward()
         self.trainee.before_step()
         gradient_norm = self._clip()
         self._adam.param_groups[0]["lr"] = self.optimisation.learning_rate(progress)
         self._adam.step()
+        self._adam.zero_grad(set_to_none=True)  # other members learn before the next step of this one
         self.trainee.after_step(loss)
         self.trainee.silence.update(loss.fires_F, len(x_ND))
         self.meter.add(loss, gradient_norm)
@@ -70,11 +79,14 @@ class Member:
         for name, parameter in self._named.items():
             tensors |= {f"adam.{name}.{key}": value for key, value in self._adam.state[parameter].items()}
         tensors["generator"] = self.generator.get_state()
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, {"scale": self.scale}
+        data = {"scale": to_json(self.scale), "least_sane": self.least_sane}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, data
 
     def restore(self, tensors: State, data: dict[str, Any]) -> None:
         """Go back to what `state` gave, bit for bit; values are copied into the tensors that are there."""
-        self.scale = float(data["scale"])
+        scale = data["scale"]
+        self._take_scale(from_json(BlockScale, scale) if isinstance(scale, dict) else float(scale))
+        self.least_sane = data["least_sane"]
         trainee = {name.removeprefix("trainee."): t for name, t in tensors.items() if name.startswith("trainee.")}
         self.trainee.load_state_dict(trainee)
         for name, parameter in self._named.items():
@@ -86,15 +98,32 @@ class Member:
             }
         self.generator.set_state(tensors["generator"])
 
-    def refuse_divergence(self, step: int, *, kept: str) -> None:
-        """Raise ConfigError when a loss since the last reading was not finite; `step` is the number of steps so far."""
-        before = self.meter.first_bad_step()
-        if before is not None:
-            n_since = self.meter.n_steps
-            raise ConfigError(
-                f"training diverged at step {step - n_since + before + 1} (loss or gradient not finite, "
-                f"lr {self.optimisation.lr:g}): lower lr or lengthen warm_up, and choose another --out; {kept}"
-            )
+    def divergence(self, step: int) -> str | None:
+        """What went wrong since the last reading and what to change, or None; `step` is the number of steps so far.
+
+        To be asked before `read`. A run diverges when a loss or a gradient is not finite, or when reconstructions are
+        `FAR` times worse than the mean vector and than the first ones.
+        """
+        if self.least_sane is None:
+            self.least_sane = FAR * max(1.0, self.meter.first_error_share())
+        before, what = self.meter.first_bad_step(), "loss or gradient not finite"
+        if before is None:
+            before, what = self.meter.first_step_above(self.least_sane), f"error {FAR:g} times that of the start"
+        if before is None:
+            return None
+        number, now = step - self.meter.n_steps + before + 1, self.optimisation
+        return (
+            f"training diverged at step {number} ({what}): lower lr (now {now.lr:g}), lengthen warm_up (now "
+            f"{now.warm_up:g} of the run) or set a shorter clip_norm (now {now.clip_norm:g}), and choose another --out"
+        )
+
+    def _take_scale(self, scale: Scale) -> None:
+        self.scale = scale
+        self.factor = self._factor(self.device)
+
+    def _factor(self, device: str | torch.device) -> float | Tensor:
+        """What raw activations are multiplied by: one number, or one for each column."""
+        return self.scale.row().float().to(device) if isinstance(self.scale, BlockScale) else self.scale
 
     def _clip(self) -> Tensor:
         """The gradient's length before it was cut to `clip_norm`."""

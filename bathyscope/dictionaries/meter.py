@@ -40,6 +40,21 @@ class Meter:
         bad_S = ~torch.stack(self._rows)[:, [0, 4]].isfinite().all(1)
         return int(bad_S.nonzero()[0]) if bool(bad_S.any()) else None
 
+    def first_error_share(self) -> float:
+        """`Σ‖x - x̂‖² / Σ‖x - x̄‖²` of the first step since the last reading; 0 where nothing varies."""
+        error, variation = self._rows[0][1:3].tolist()
+        return error / variation if variation > 0 else 0.0
+
+    def first_step_above(self, share: float) -> int | None:
+        """Number of steps before the first one whose squared error exceeds `share` times the variation.
+
+        The variation is the step's own, or that of all steps when it is larger: rare huge activations are no fault.
+        """
+        rows_SM, n_S = torch.stack(self._rows).cpu(), torch.tensor(self._sizes, dtype=torch.float64)
+        limit_S = share * torch.maximum(rows_SM[:, 2], n_S * (rows_SM[:, 2].sum() / n_S.sum()))
+        far_S = (rows_SM[:, 1] > limit_S) & (limit_S > 0)
+        return int(far_S.nonzero()[0]) if bool(far_S.any()) else None
+
     def read(self) -> dict[str, float]:
         """Means over the steps since the last reading, weighted by tokens, and the variance explained over them."""
         rows_SM = torch.stack(self._rows).cpu()

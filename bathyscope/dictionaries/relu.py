@@ -2,22 +2,30 @@
 
 c = ReLU(x @ W_enc + b_enc),  x̂ = c @ W_dec + b_dec
 L = ‖x - x̂‖² + λ Σ_f c_f ‖d_f‖   with free decoder norms, both summands as means over tokens
+
+λ is fixed, or moves until a given L0 is met (`l0_control.py`).
 """
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
 from bathyscope.dictionaries.adopt import adopted
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
+from bathyscope.dictionaries.density import Density
 from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.dictionaries.kernels.above import encode_above
 from bathyscope.dictionaries.kernels.decode import decode_pairs
+from bathyscope.dictionaries.kernels.error import reconstruction_error
+from bathyscope.dictionaries.kernels.jump import at_features
 from bathyscope.dictionaries.kernels.moments import moments
+from bathyscope.dictionaries.l0_control import check_target, seen_by, weight_control, weight_factor
 from bathyscope.dictionaries.rules import Positive
 from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
 from bathyscope.dictionaries.trainee import Loss, Trainee
@@ -32,7 +40,9 @@ class ReLU:
     n_features: int = 4608
     """F, number of features."""
     l1: float = 5.0
-    """λ, weight of the sparsity penalty; larger means fewer active features."""
+    """λ, weight of the sparsity penalty; larger means fewer active features. With `l0`, where λ begins."""
+    l0: int | None = None
+    """Mean number of active features per token that λ is moved to reach; None keeps λ as it is."""
     l1_warm_up: float = 0.05
     """Share of the run over which λ rises from 0, linearly."""
     decoder_norm: float = 0.1
@@ -47,6 +57,7 @@ class ReLU:
             raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
         if not 0 <= self.l1 < math.inf:
             raise ConfigError(f"l1 is {self.l1}: expected 0 or a positive number")
+        check_target(self.l0, self.n_features, l1=self.l1)
         if not 0 <= self.l1_warm_up <= 1:
             raise ConfigError(f"l1_warm_up is {self.l1_warm_up}: expected a share of the run from 0 to 1")
         if not 0 < self.decoder_norm < math.inf:
@@ -67,8 +78,17 @@ class ReLU:
         return ReLUTrainee(self, d_model, generator)
 
 
+class _Batch(NamedTuple):
+    """What the loss is made of."""
+
+    squared_error: Float[Tensor, ""]
+    size: Float[Tensor, ""]
+    """Σ_n Σ_f c_f ‖d_f‖."""
+    fires_F: Int[Tensor, " F"]
+
+
 class ReLUTrainee(Trainee):
-    """A ReLU dictionary that learns. Dense: a batch holds several [N, F] matrices."""
+    """A ReLU dictionary that learns."""
 
     def __init__(self, kind: ReLU, d_model: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -77,7 +97,8 @@ class ReLUTrainee(Trainee):
         self.W_enc_FD, self.W_dec_FD = nn.Parameter(W_enc_FD), nn.Parameter(W_dec_FD)
         self.b_enc_F = nn.Parameter(torch.zeros(kind.n_features))
         self.b_dec_D = nn.Parameter(torch.zeros(d_model))
-        self.silence = Silence(kind.n_features)
+        self.silence, self.density = Silence(kind.n_features), Density(kind.n_features)
+        self.control = weight_control(kind.l0)
 
     def start(self, x_ND: Float[Tensor, "N D"]) -> None:
         """`b_dec` from the data."""
@@ -85,19 +106,34 @@ class ReLUTrainee(Trainee):
             self.b_dec_D.copy_(start.bias_start(x_ND, self.kind.bias_start))
 
     def loss(self, x_ND: Float[Tensor, "N D"], *, progress: float = 1.0) -> Loss:
-        """Both summands, the penalty with λ as far as it has risen."""
-        codes_NF = self._codes(x_ND)
-        squared_error = (x_ND - codes_NF @ self.W_dec_FD - self.b_dec_D).square().sum()
-        l1 = self.kind.l1 * ramp(progress, self.kind.l1_warm_up)
-        error = squared_error / len(x_ND)
-        sparsity = l1 * (codes_NF.sum(0) @ self.W_dec_FD.norm(dim=1)) / len(x_ND)
+        """Both summands, the penalty with λ as far as it has risen. Sparse batches are computed from pairs alone."""
+        batch = self.sparse(x_ND) if self.density.is_sparse(x_ND) else self.dense(x_ND)
+        l1 = self.kind.l1 * ramp(progress, self.kind.l1_warm_up) * weight_factor(self.control, progress)
+        error = batch.squared_error / len(x_ND)
+        sparsity = l1 * batch.size / len(x_ND)
+        seen = seen_by(batch.fires_F, len(x_ND), progress)
         return Loss(
             total=error + sparsity,
             parts={"error": error.detach(), "sparsity": sparsity.detach()},
-            squared_error=squared_error.detach(),
+            squared_error=batch.squared_error.detach(),
             target=moments(x_ND),
-            fires_F=(codes_NF != 0).sum(0),
+            fires_F=batch.fires_F,
+            seen={**seen, "density": seen["l0"]},
         )
+
+    def dense(self, x_ND: Float[Tensor, "N D"]) -> _Batch:
+        """The definition. Holds several [N, F]."""
+        codes_NF = self._codes(x_ND)
+        squared_error = (x_ND - codes_NF @ self.W_dec_FD - self.b_dec_D).square().sum()
+        return _Batch(squared_error, codes_NF.sum(0) @ self.W_dec_FD.norm(dim=1), (codes_NF != 0).sum(0))
+
+    def sparse(self, x_ND: Float[Tensor, "N D"]) -> _Batch:
+        """The same from the active pairs."""
+        b_pre_D = torch.zeros_like(self.b_dec_D, requires_grad=False)
+        codes_NK, indices_NK = encode_above(x_ND, b_pre_D, self.W_enc_FD, self.b_enc_F, 0.0)
+        error = reconstruction_error(x_ND, codes_NK, indices_NK, self.W_dec_FD, self.b_dec_D)
+        size = (codes_NK * at_features(self.W_dec_FD.norm(dim=1), indices_NK)).sum()
+        return _Batch(error.squared, size, Codes(codes_NK.detach(), indices_NK, self.kind.n_features).fires())
 
     def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
         """Codes of scaled activations."""
@@ -111,7 +147,10 @@ class ReLUTrainee(Trainee):
         """Nothing: decoder norms are free."""
 
     def after_step(self, loss: Loss) -> None:
-        """Nothing: decoder norms are free."""
+        """λ follows L0. Decoder norms are free."""
+        self.density.update(loss)
+        if self.control is not None:
+            self.control.update(loss)
 
     def fold(self, scale: float) -> Dictionary:
         """The neutral dictionary: codes become c_f‖d_f‖, directions d_f/‖d_f‖."""

@@ -3,14 +3,17 @@
 Knows a store only by the few things it asks of one, so that this room imports nothing of activations.
 """
 
+import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from bathyscope.dictionaries.blocks import Block
+from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 
 
@@ -58,7 +61,7 @@ class Store(Protocol):
         self,
         *,
         batch_size: int,
-        hookpoint: str | None = None,
+        hookpoint: Any = None,
         seed: int = 0,
         epochs: int | None = None,
         position: Any = None,
@@ -67,19 +70,79 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class Placed(Protocol):
+    """A store that can put several hookpoints side by side, and says what lies where."""
+
+    @property
+    def parents(self) -> Mapping[str, Path]:
+        """The artifact folders it reads, by name."""
+        ...
+
+    def blocks(self, hookpoint: Any = None) -> tuple[Block, ...]:
+        """Places of a batch of `stream`, in order."""
+        ...
+
+
+@runtime_checkable
+class Adjoining(Protocol):
+    """A store that can put each token beside the one before it."""
+
+    def adjacent(self) -> Store:
+        """A view with batches [previous token | token]."""
+        ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """An iterable of batches that knows where they come from."""
+
+    @property
+    def hookpoint(self) -> str | None:
+        """Where they were read."""
+        ...
+
+    @property
+    def model_identity(self) -> Mapping[str, str] | None:
+        """The model that was read."""
+        ...
+
+    @property
+    def materials(self) -> tuple[Mapping[str, str], ...]:
+        """Model and texts used."""
+        ...
+
+
+@runtime_checkable
+class Inspected(Protocol):
+    """A store that can say where it is damaged."""
+
+    def fault(self, hookpoint: str | None = None) -> str | None:
+        """Shard, row and document of the first activation that is not finite, in words; None when all are."""
+        ...
+
+
+Hookpoint = str | tuple[str, ...] | None
+"""One hookpoint, several side by side, or the only one of a store."""
+
 Batches = Iterable[Tensor]
 """Any iterable of [N, D] tensors."""
 
 
 class StoreSource:
-    """The training documents of a store at one hookpoint, in an order given by the seed."""
+    """The training documents of a store at one hookpoint or several side by side, in an order given by the seed."""
 
-    def __init__(self, store: Store, *, hookpoint: str | None, batch_size: int, seed: int) -> None:
+    def __init__(self, store: Store, *, hookpoint: Hookpoint, batch_size: int, seed: int) -> None:
         self._store, self._batch_size, self._seed = store, batch_size, seed
-        self.hookpoint: str | None = store.hookpoint(hookpoint)
+        self.hookpoint: Hookpoint = (
+            tuple(store.hookpoint(name) for name in hookpoint)
+            if isinstance(hookpoint, tuple)
+            else store.hookpoint(hookpoint)
+        )
+        self.blocks = store.blocks(self.hookpoint) if isinstance(store, Placed) else None
         self.model_identity: Mapping[str, str] | None = store.model_identity
         self.materials = store.materials
-        self.parents = {"activations": store.path}
+        self.parents = dict(store.parents) if isinstance(store, Placed) else {"activations": store.path}
         self.n_rows: int | None = len(store.rows("train"))
         if self.n_rows == 0:
             raise ConfigError(f"{store.path} holds no training activations: collect more text or hold out less")
@@ -90,6 +153,13 @@ class StoreSource:
             batch_size=self._batch_size, hookpoint=self.hookpoint, seed=self._seed, position=position
         )
 
+    def fault(self) -> str | None:
+        """Where the store holds a number that is not finite; batches come shuffled, so it is looked for in order."""
+        if not isinstance(self._store, Inspected):
+            return None
+        names = self.hookpoint if isinstance(self.hookpoint, tuple) else (self.hookpoint,)
+        return next((fault for name in names if (fault := self._store.fault(name))), None)
+
     def once_more(self) -> Iterator[Tensor] | None:
         """One pass over the data."""
         return _rows(self.open(), self.n_rows or 0)
@@ -98,11 +168,13 @@ class StoreSource:
 class IterableSource:
     """Batches of an iterable in its own order: over and over if it can be iterated again, else once."""
 
-    hookpoint: str | None = None
-    model_identity: Mapping[str, str] | None = None
-    materials: tuple[Mapping[str, str], ...] = ()
+    blocks: tuple[Block, ...] | None = None
 
     def __init__(self, batches: Batches) -> None:
+        described = batches if isinstance(batches, Described) else None
+        self.hookpoint: Hookpoint = described.hookpoint if described else None
+        self.model_identity: Mapping[str, str] | None = described.model_identity if described else None
+        self.materials: tuple[Mapping[str, str], ...] = described.materials if described else ()
         self._batches = batches
         self._first_pass = iter(batches)
         self._is_once = self._first_pass is batches
@@ -119,6 +191,10 @@ class IterableSource:
         if position is None and not self._head:
             return IterableStream(self._remembered(), skip=0)
         return IterableStream(itertools.chain(self._head, self._first_pass), skip=position or 0)
+
+    def fault(self) -> str | None:
+        """None: batch and row say where a number is not finite."""
+        return None
 
     def once_more(self) -> Iterator[Tensor] | None:
         """One pass over the data; None when it cannot be read again."""
@@ -162,15 +238,35 @@ Source = StoreSource | IterableSource
 """Where batches come from."""
 
 
-def open_source(data: Store | Batches, *, hookpoint: str | None, batch_size: int, seed: int) -> Source:
-    """`data` as a source. Raises ConfigError for an unknown hookpoint, a store without training rows, or other data."""
+def open_source(
+    data: Store | Batches, *, hookpoint: Hookpoint, batch_size: int, seed: int, previous: bool = False
+) -> Source:
+    """`data` as a source; of a store with `previous`, each token beside the one before it.
+
+    Raises ConfigError for an unknown hookpoint, a store without training rows, or other data.
+    """
     if isinstance(data, Store):
+        if previous:
+            if not isinstance(data, Adjoining):
+                raise ConfigError(f"{type(data).__name__} cannot put each token beside the one before it")
+            data = data.adjacent()
         return StoreSource(data, hookpoint=hookpoint, batch_size=batch_size, seed=seed)
     if isinstance(data, Tensor) or not isinstance(data, Iterable):
         raise ConfigError(f"expected an activation store or batches, found {type(data).__name__}; a tensor x is [x]")
     if hookpoint is not None:
         raise ConfigError(f"hookpoint {hookpoint} names a part of a store, but batches were given")
     return IterableSource(data)
+
+
+def placed(dictionary: Dictionary, source: Source) -> Dictionary:
+    """The dictionary with the names of the places that it reads and writes, as far as the source knows them."""
+    hookpoint = source.hookpoint if isinstance(source.hookpoint, str) else None
+    blocks = source.blocks or ()
+    if dictionary.blocks:
+        return dataclasses.replace(dictionary, hookpoint=hookpoint, blocks=tuple(blocks) or dictionary.blocks)
+    if dictionary.output_hookpoint is not None and len(blocks) == 2:
+        return dataclasses.replace(dictionary, hookpoint=blocks[0].name, output_hookpoint=blocks[1].name)
+    return dataclasses.replace(dictionary, hookpoint=hookpoint)
 
 
 def read_ahead(source: Source, n_rows: int) -> Tensor:
@@ -182,17 +278,18 @@ def read_ahead(source: Source, n_rows: int) -> Tensor:
     found: list[Tensor] = []
     for batch in _rows(source.open(), wanted):
         width = found[0].shape[1] if found else None
-        found.append(checked(batch, d_model=width, number=len(found)).to("cpu", torch.float32))
+        x_ND = checked(batch, d_model=width, number=len(found), fault=source.fault)
+        found.append(x_ND.to("cpu", torch.float32))
     if not found:
         raise ConfigError("there are no batches to train on: give at least one [N, D] tensor of activations")
     return torch.cat(found)[:n_rows]
 
 
-def checked(batch: Any, *, d_model: int | None, number: int) -> Tensor:
+def checked(batch: Any, *, d_model: int | None, number: int, fault: Callable[[], str | None] | None = None) -> Tensor:
     """`batch` if it is a finite [N, D] tensor of the right width, N > 0.
 
-    Raises ConfigError naming the batch (counted from 0) and the first bad row. Batches that already lie on an
-    accelerator are not waited for: what is not finite there shows in the loss.
+    Raises ConfigError naming the batch (counted from 0) and the first bad row, or what `fault` says of them. Batches
+    that already lie on an accelerator are not waited for: what is not finite there shows in the loss.
     """
     if not isinstance(batch, Tensor) or batch.ndim != 2 or not batch.dtype.is_floating_point:
         found = f"{tuple(batch.shape)} of {batch.dtype}" if isinstance(batch, Tensor) else type(batch).__name__
@@ -202,19 +299,17 @@ def checked(batch: Any, *, d_model: int | None, number: int) -> Tensor:
     if len(batch) == 0:
         raise ConfigError(f"batch {number} is empty: expected at least one activation")
     if batch.device.type == "cpu" and not bool(torch.isfinite(batch.sum(dtype=torch.float64))):
-        _refuse_bad_row(batch, number)
+        _refuse_bad_row(batch, number, fault() if fault else None)
     return batch
 
 
-def _refuse_bad_row(batch: Tensor, number: int) -> None:
+def _refuse_bad_row(batch: Tensor, number: int, fault: str | None) -> None:
     bad_N = ~torch.isfinite(batch).all(1)
     if bool(bad_N.any()):
         row = int(bad_N.nonzero()[0])
         what = "NaN" if bool(batch[row].isnan().any()) else "infinity"
-        raise ConfigError(
-            f"batch {number} holds {what} at row {row} ({int(bad_N.sum())} such rows of {len(batch)}): "
-            "collect these activations again, in a wider number format if they overflowed"
-        )
+        where = fault or f"batch {number} holds {what} at row {row} ({int(bad_N.sum())} such rows of {len(batch)})"
+        raise ConfigError(f"{where}: collect these activations again, in a wider number format if they overflowed")
 
 
 def _rows(stream: Stream, n_rows: int) -> Iterator[Tensor]:

@@ -2,6 +2,7 @@
 
 c = ReLU(top-k(pre)),  pre = (x - b_pre) @ W_enc + b_enc,  x̂ = c @ W_dec + b_pre
 L = ‖x - x̂‖² / Var(x) + α · ‖e - ê‖² / Var(e),  e = x - x̂ without gradient, ê the dead features' guess of e
+Multi-TopK adds ⅛ · ‖x - x̂₄‖² / Var(x) with x̂₄ from the 4k largest, so that further features mean something too.
 """
 
 import math
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
 from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.aligned import align, align_gradients, require_aligned
 from bathyscope.dictionaries.auxiliary import auxiliary_loss, default_k_aux, share_of_variation
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
@@ -21,10 +23,10 @@ from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.encode import encode_largest
 from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.moments import moments
-from bathyscope.dictionaries.kernels.select import Pairs
+from bathyscope.dictionaries.kernels.select import Pairs, select_among
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
 from bathyscope.dictionaries.rules import Largest
-from bathyscope.dictionaries.schedule import Optimisation, gentler
+from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
@@ -38,6 +40,14 @@ class TopK:
     """F, number of features."""
     k: int = 32
     """Most active features per token."""
+    k_start: int | None = None
+    """Most active features at the start of the run, from which the number falls to k; None is k throughout."""
+    k_anneal: float = 0.0
+    """Share of the run over which k_start falls to k, linearly; 0 without k_start."""
+    multi_k: int | None = None
+    """A larger number of active features that is to reconstruct too, 4·k in the paper; None leaves it at k."""
+    multi_coefficient: float = 1 / 8
+    """Weight of the error with multi_k active features."""
     k_aux: int | None = None
     """Dead features that guess the residual; None takes the power of two nearest to half the width."""
     aux_coefficient: float = 1 / 32
@@ -46,12 +56,29 @@ class TopK:
     """Tokens of silence after which a feature counts as dead (Gao et al. use 10 million on far longer runs)."""
     bias_start: start.BiasStart = "geometric-median"
     """Where `b_pre` begins."""
+    aligned: bool = False
+    """Keep the inner product of encoder and decoder rows at 1 (arXiv 2605.18629); helps long runs, harms short ones."""
 
     def __post_init__(self) -> None:
         if self.n_features <= 0:
             raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
         if not 0 < self.k <= self.n_features:
             raise ConfigError(f"k is {self.k}: expected 1 to n_features = {self.n_features}")
+        if self.k_start is not None and not self.k <= self.k_start <= self.n_features:
+            raise ConfigError(
+                f"k_start is {self.k_start}: expected k = {self.k} to n_features = {self.n_features}, or None"
+            )
+        if not 0 <= self.k_anneal <= 1 or (self.k_anneal > 0) != (self.k_start is not None):
+            raise ConfigError(
+                f"k_anneal is {self.k_anneal} and k_start {self.k_start}: "
+                "expected a share of the run with a k_start, or 0"
+            )
+        if self.multi_k is not None and not max(self.k, self.k_start or 0) < self.multi_k <= self.n_features:
+            raise ConfigError(
+                f"multi_k is {self.multi_k}: expected more than k and k_start, at most n_features = {self.n_features}"
+            )
+        if not 0 < self.multi_coefficient < math.inf:
+            raise ConfigError(f"multi_coefficient is {self.multi_coefficient}: expected a positive number")
         if self.k_aux is not None and self.k_aux <= 0:
             raise ConfigError(f"k_aux is {self.k_aux}: expected a positive number, or None for the default")
         if not 0 <= self.aux_coefficient < math.inf:
@@ -71,6 +98,14 @@ class TopK:
     def build(self, d_model: int, *, generator: torch.Generator) -> "TopKTrainee":
         """A trainee with random unit decoder rows and the encoder copied from them."""
         return TopKTrainee(self, d_model, generator)
+
+    def k_at(self, progress: float) -> int:
+        """Most active features at `progress` of the run."""
+        return (
+            self.k
+            if self.k_start is None
+            else round(self.k_start + (self.k - self.k_start) * ramp(progress, self.k_anneal))
+        )
 
 
 class TopKTrainee(Trainee):
@@ -92,11 +127,16 @@ class TopKTrainee(Trainee):
             self.b_pre_D.copy_(start.bias_start(x_ND, self.kind.bias_start))
 
     def loss(self, x_ND: Float[Tensor, "N D"], *, progress: float = 1.0) -> Loss:
-        """Both summands; the auxiliary one counts features as dead that were silent up to this batch, included."""
-        target, pairs = moments(x_ND), self._pairs(x_ND)
+        """All summands; the auxiliary one counts features as dead that were silent up to this batch, included."""
+        k = self.kind.k_at(progress)
+        target, more = moments(x_ND), self._pairs(x_ND, max(k, self.kind.multi_k or 0))
+        pairs = select_among(more, k)
         error = reconstruction_error(x_ND, *pairs, self.W_dec_FD, self.b_pre_D)
         fires_F = Codes(pairs.values_NK.detach(), pairs.indices_NK, self.kind.n_features).fires()
         parts = {"error": share_of_variation(error.squared, target)}
+        if self.kind.multi_k is not None:
+            wider = reconstruction_error(x_ND, *more, self.W_dec_FD, self.b_pre_D)
+            parts["multi"] = self.kind.multi_coefficient * share_of_variation(wider.squared, target)
         if self.kind.aux_coefficient > 0:
             dead_F = self.silence.after(fires_F, len(x_ND)) >= self.kind.dead_after_tokens
             parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(x_ND, error.residual_ND, dead_F)
@@ -117,7 +157,7 @@ class TopKTrainee(Trainee):
 
     def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
         """Codes of scaled activations."""
-        return Codes(*self._pairs(x_ND), self.kind.n_features)
+        return Codes(*self._pairs(x_ND, self.kind.k), self.kind.n_features)
 
     def decode(self, codes: Codes) -> Float[Tensor, "N D"]:
         """Reconstruction of scaled activations."""
@@ -125,11 +165,15 @@ class TopKTrainee(Trainee):
 
     def before_step(self) -> None:
         """Take off the decoder gradient what is parallel to each row."""
+        if self.kind.aligned:
+            align_gradients(self.W_enc_FD, self.W_dec_FD)
         project_gradient(self.W_dec_FD)
 
     def after_step(self, loss: Loss) -> None:
         """Decoder rows have length 1."""
         unit_rows(self.W_dec_FD)
+        if self.kind.aligned:
+            align(self.W_enc_FD, self.W_dec_FD)
 
     def fold(self, scale: float) -> Dictionary:
         """The neutral dictionary."""
@@ -141,11 +185,13 @@ class TopKTrainee(Trainee):
         """Weights of a dictionary whose rule is `Largest` with this k."""
         shape = self.W_enc_FD.T.shape
         weights = adopted(dictionary, shape=shape, rule=Largest(k=self.kind.k), subtract_b_dec=True, scale=scale)
+        if self.kind.aligned:
+            require_aligned(weights.W_enc, weights.W_dec)
         with torch.no_grad():
             self.W_enc_FD.copy_(weights.W_enc.T)
             self.b_enc_F.copy_(weights.b_enc)
             self.W_dec_FD.copy_(weights.W_dec)
             self.b_pre_D.copy_(weights.b_dec)
 
-    def _pairs(self, x_ND: Tensor) -> Pairs:
-        return encode_largest(x_ND, self.b_pre_D, self.W_enc_FD, self.b_enc_F, self.kind.k)
+    def _pairs(self, x_ND: Tensor, k: int) -> Pairs:
+        return encode_largest(x_ND, self.b_pre_D, self.W_enc_FD, self.b_enc_F, k)

@@ -1,18 +1,19 @@
 """What the training loop asks of a kind: settings that build a trainee, and a trainee that knows its loss.
 
 A new kind is one file with a frozen settings class (`KindSettings`) and a final module (a `Trainee`), and one line in
-`kinds.py`. Everything here is abstract: there is no behaviour to inherit.
+`plain.py`. Everything here is abstract: there is no behaviour to inherit.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from bathyscope.dictionaries.blocks import Scale
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.dictionary import Dictionary
@@ -36,6 +37,13 @@ class Loss:
     """Number of tokens of the batch in which each feature was active (≠ 0)."""
     seen: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     """Detached figures of the batch that `after_step` takes into running averages, such as the least kept code."""
+
+
+class Example(NamedTuple):
+    """What the finished dictionary reads of a batch, and what it is to give."""
+
+    x_ND: Float[Tensor, "N D"]
+    y_ND: Float[Tensor, "N O"]
 
 
 class Trainee(nn.Module, ABC):
@@ -71,15 +79,20 @@ class Trainee(nn.Module, ABC):
     def after_step(self, loss: Loss) -> None:
         """Bring weights back to their constraints after the optimiser moved them; update running averages."""
 
+    def example(self, batch_NW: Float[Tensor, "N W"]) -> Example:
+        """Input and target of the finished dictionary in a batch: the batch itself, unless places lie side by side."""
+        return Example(batch_NW, batch_NW)
+
     @abstractmethod
-    def fold(self, scale: float) -> Dictionary:
+    def fold(self, scale: Any) -> Dictionary:
         """The neutral dictionary for activations as the model makes them: `scale` and decoder norms folded in.
 
-        `fold(s).reconstruct(x) = decode(encode(s·x)) / s`, and its codes are the trainee's times ‖d_f‖ / s.
+        `scale` is of the type that the kind's own `scale` returns, a float for most (and a float for any kind). With
+        it, `fold(s).reconstruct(x) = decode(encode(s·x)) / s`, and its codes are the trainee's times ‖d_f‖ / s.
         """
 
     @abstractmethod
-    def adopt(self, dictionary: Dictionary, scale: float) -> None:
+    def adopt(self, dictionary: Dictionary, scale: Any) -> None:
         """Go on from a finished dictionary: `fold(scale)` right after this gives it back.
 
         Raises ConfigError when this kind cannot hold it (another size, a rule that is not this kind's).
@@ -104,8 +117,8 @@ class KindSettings(Protocol):
         """How this kind likes to be trained on activations of width `d_model`."""
         ...
 
-    def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
-        """The scalar by which activations are multiplied, from a sample of them."""
+    def scale(self, x_ND: Float[Tensor, "N D"]) -> Scale:
+        """The scalar by which activations are multiplied (or one for each block), from a sample of them."""
         ...
 
     def build(self, d_model: int, *, generator: torch.Generator) -> Trainee:

@@ -20,6 +20,7 @@ def random_dictionary(like: Dictionary, x_ND: Float[Tensor, "N D"], *, k: int, s
     that minimises the squared error on `x_ND` (training rows): the fairest reconstruction that random directions
     allow. Frozen-random baseline (arXiv 2602.14111) without any training.
     """
+    like.require_one_place("a random dictionary")
     if not 1 <= k <= like.n_features:
         raise ConfigError(f"k is {k}, expected 1 to {like.n_features}, the number of features")
     generator = torch.Generator().manual_seed(seed)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bathyscope import artifacts
 from bathyscope.evaluation.intervals import Interval
@@ -48,11 +49,8 @@ def score(subject: str, metric: str, interval: Interval, *, unit: str = "documen
 
 
 def write_scores(folder: Path, rows: Iterable[Score]) -> None:
-    """Write `rows` as `scores.jsonl`, one JSON object a line; infinite ends become null."""
-    lines = []
-    for row in rows:
-        entry = {name: value if not _infinite(value) else None for name, value in asdict(row).items()}
-        lines.append(json.dumps(entry, sort_keys=True))
+    """Write `rows` as `scores.jsonl`, one JSON object a line."""
+    lines = [json.dumps(to_row(row), sort_keys=True) for row in rows]
     artifacts.write_atomic(folder / FILE, ("\n".join(lines) + "\n").encode())
 
 
@@ -60,9 +58,18 @@ def read_scores(path: Path) -> list[Score]:
     """The rows of a finished folder of kind `scores`. Raises ArtifactError for another kind or an altered file."""
     manifest = artifacts.read_manifest(path, kind="scores")
     text = artifacts.check_file(path, manifest, FILE).read_text()
-    rows = [json.loads(line) for line in text.splitlines() if line]
+    return [from_row(json.loads(line)) for line in text.splitlines() if line]
+
+
+def to_row(row: Score) -> dict[str, Any]:
+    """A score as JSON data; infinite ends become null."""
+    return {name: value if not _infinite(value) else None for name, value in asdict(row).items()}
+
+
+def from_row(row: dict[str, Any]) -> Score:
+    """The score that `to_row` made `row` of."""
     infinite = {"low": float("-inf"), "high": float("inf")}
-    return [Score(**{**row, **{end: value for end, value in infinite.items() if row[end] is None}}) for row in rows]
+    return Score(**{**row, **{end: value for end, value in infinite.items() if row[end] is None}})
 
 
 def _infinite(value: object) -> bool:

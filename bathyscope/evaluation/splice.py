@@ -11,6 +11,7 @@ from torch import Tensor
 from bathyscope.evaluation.segments import SegmentBatch
 from bathyscope.models.hooks import replace
 from bathyscope.models.model import Model
+from bathyscope.models.onward import passed_blocks, recording, replaying
 
 Replacement = Callable[[Float[Tensor, "N D"]], Float[Tensor, "N D"]]
 """What takes the place of the activations of the kept tokens, [N, D] → [N, D]."""
@@ -25,14 +26,16 @@ def splice_losses(
     """Per row: (cross-entropy sum, KL(clean ‖ arm) sum, number of predictions), for `clean` and every arm.
 
     Only tokens with a stored activation are replaced; special tokens and sinks keep their own. Sums in nats over the
-    predictions of real next tokens.
+    predictions of real next tokens. Blocks before the hookpoint run once for all arms.
     """
     targets_BS = batch.tokens_BS[:, 1:]
     scored_BS = batch.mask_BS[:, 1:].bool()
-    clean_NV = _logits(model, batch)[scored_BS]
+    passed = passed_blocks(model, hookpoint)
+    with recording(passed):
+        clean_NV = _logits(model, batch)[scored_BS]
     losses = {"clean": _row_sums(batch, scored_BS, clean_NV, clean_NV, targets_BS)}
     for name, replacement in arms.items():
-        with replace(model, {hookpoint: _Splice(replacement, batch)}):
+        with replaying(passed), replace(model, {hookpoint: _Splice(replacement, batch)}):
             arm_NV = _logits(model, batch)[scored_BS]
         losses[name] = _row_sums(batch, scored_BS, clean_NV, arm_NV, targets_BS)
     return losses

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from bathyscope import progress, runtime
 from bathyscope.artifacts import Draft
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.rules import Largest
+from bathyscope.dictionaries.rules import Largest, Pursuit
 from bathyscope.features.corpus import Corpus
 from bathyscope.features.near import NearMisses
 from bathyscope.features.postings import RUN_ENTRIES, Postings, PostingsWriter
@@ -74,8 +74,7 @@ def _batch(
     """Rows, features and values of the positive codes of rows `start` … `stop − 1`, in row order."""
     with torch.no_grad():
         x_ND = corpus.read(np.arange(start, stop)).to(dictionary.W_enc.device, dictionary.W_enc.dtype)
-        pre_NF = dictionary.pre(x_ND)
-        codes = dictionary.rule.keep(pre_NF, dictionary.threshold)
+        pre_NF, codes = dictionary.pre_and_codes(x_ND)
         fires_NK = codes.values_NK > 0
         near.update(pre_NF, fires_NK, codes.indices_NK, corpus.row_tiles[start:stop], first_row=start)
         rows = fires_NK.nonzero()[:, 0].cpu().numpy() + start
@@ -84,7 +83,7 @@ def _batch(
 
 def _near_misses(folder: Path, dictionary: Dictionary, settings: IndexSettings, *, n_runs: int) -> NearMisses:
     """Empty, or as they were after the last run. With top-k, only positive pre-activations were in the running."""
-    minimum = 0.0 if isinstance(dictionary.rule, Largest) else -np.inf
+    minimum = 0.0 if isinstance(dictionary.rule, Largest | Pursuit) else -np.inf
     near = NearMisses(dictionary.n_features, SPARE * settings.near_misses, minimum=minimum)
     if n_runs:
         near.values = torch.from_numpy(np.load(folder / f"run-{n_runs - 1:05d}-near-values.npy"))

@@ -15,11 +15,12 @@ import numpy as np
 
 from bathyscope import artifacts
 from bathyscope.activations.collect import CollectSettings, collect
+from bathyscope.activations.match import require_same_model, require_width, shared_hookpoint
 from bathyscope.activations.store import ActivationStore, Split
 from bathyscope.activations.text import Text, open_text
 from bathyscope.artifacts import Draft, Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.errors import ConfigError, ModelError
+from bathyscope.errors import ConfigError
 from bathyscope.features import layout
 from bathyscope.features.columns import write_tables
 from bathyscope.features.corpus import Corpus, corpus_of
@@ -55,7 +56,7 @@ def index_features(
     which the first `settings.n_tokens` tokens are indexed whole.
     Raises ConfigError or ModelError when store, dictionary and model do not belong together.
     """
-    _require_same_model(model, dictionary, text)
+    require_same_model(model, dictionary, text if isinstance(text, ActivationStore) else None)
     hookpoint = _hookpoint(model, dictionary, text)
     recipe = _recipe(model, dictionary, text, hookpoint, settings)
     if not artifacts.is_finished(out, recipe):
@@ -182,30 +183,11 @@ def _recipe(
 def _hookpoint(model: Model, dictionary: Dictionary, text: ActivationStore | Text) -> str:
     """Where the dictionary reads: its own hookpoint, or the store's only one. Raises ConfigError when they disagree."""
     if isinstance(text, ActivationStore):
-        name, d_model = text.hookpoint(dictionary.hookpoint), text.d_model(text.hookpoint(dictionary.hookpoint))
-    elif dictionary.hookpoint is None:
+        return shared_hookpoint(dictionary, text)
+    if dictionary.hookpoint is None:
         raise ConfigError("the dictionary does not say which hookpoint it reads; index an activation store instead")
-    else:
-        name, d_model = dictionary.hookpoint, width(model, dictionary.hookpoint)
-    if d_model != dictionary.d_model:
-        raise ConfigError(
-            f"{name} has width {d_model}, this dictionary takes activations of width {dictionary.d_model}"
-        )
-    return name
-
-
-def _require_same_model(model: Model, dictionary: Dictionary, text: ActivationStore | Text) -> None:
-    """Raise ModelError when dictionary or store say that they come from other weights than `model`'s."""
-    claims = [("the dictionary", dictionary.model_identity)]
-    if isinstance(text, ActivationStore):
-        claims.append((f"{text.path}", text.model_identity))
-    for what, identity in claims:
-        for key in ("sha256", "revision"):
-            if identity and identity.get(key) and model.identity.get(key) and identity[key] != model.identity[key]:
-                raise ModelError(
-                    f"{what} belongs to {identity.get('name', 'another model')} ({key} {identity[key][:12]}), "
-                    f"not to {model.name} ({model.identity[key][:12]}); load that model"
-                )
+    require_width(dictionary, dictionary.hookpoint, width(model, dictionary.hookpoint))
+    return dictionary.hookpoint
 
 
 def _write_json(file: Path, data: Any, *, indent: int | None = 1) -> None:

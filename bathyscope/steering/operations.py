@@ -192,8 +192,14 @@ def _codes_of(dictionary: Dictionary, x_ND: Tensor, features: tuple[int, ...] | 
 
 
 def _check(dictionary: Dictionary, features: tuple[int, ...] | list[int]) -> None:
+    dictionary.require_one_place("steering")
     if dictionary.hookpoint is None:
         raise ConfigError("this dictionary does not say which hookpoint it was trained on, so it cannot steer a model")
+    if dictionary.normalise is not None:
+        raise ConfigError(
+            f"this dictionary normalises each token ({dictionary.normalise}): its codes are not lengths in the model's "
+            "activations, so it cannot steer by them; use Add with one of its directions"
+        )
     wrong = [f for f in features if not 0 <= f < dictionary.n_features]
     if not features or wrong:
         raise ConfigError(f"features {wrong or 'none'}: give numbers from 0 to {dictionary.n_features - 1}")

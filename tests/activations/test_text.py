@@ -144,7 +144,7 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"reviews": (review,), "scripture": tuple(verses_files), "weights": (weights,)}
 
     def entry(name: str) -> MaterialEntry:
-        about = {"package": name, "version": "1", "wheel": "", "size_bytes": 1, "sha256": "0", "tier": 1}
+        about = {"package": name, "version": "1", "archive": "", "size_bytes": 1, "sha256": "0", "tier": 1}
         words = {"licence": "CC0-1.0", "origin": "test", "description": ""}
         return MaterialEntry(name=name, source="pypi", **about, **words, files=files[name])
 

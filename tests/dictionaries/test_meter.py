@@ -66,5 +66,16 @@ def test_the_first_step_that_is_not_finite_is_found():
     assert meter.first_bad_step() == 1
 
 
+def test_a_step_far_worse_than_the_mean_is_found_and_a_rare_huge_activation_is_not():
+    meter = Meter()
+    meter.add(loss_of(X_ND[:30], 0.5 * X_ND[:30]), torch.tensor(1.0))
+    assert 0 < meter.first_error_share() < 10
+    huge_ND = torch.cat([X_ND[30:60], 1e4 * X_ND[:1]])
+    meter.add(loss_of(huge_ND, torch.zeros(31, 5)), torch.tensor(1.0))
+    assert meter.first_step_above(100.0) is None
+    meter.add(loss_of(X_ND[60:], 1e7 * X_ND[60:]), torch.tensor(1.0))
+    assert meter.first_step_above(100.0) == 2
+
+
 def test_no_variation_is_no_division():
     assert variance_explained(0.0, 0.0) == 0

@@ -44,6 +44,22 @@ def test_the_encoder_sees_activations_without_the_decoder_bias_taken_off():
         assert torch.equal(found.encode(X_ND).dense(), before)
 
 
+def test_pairs_give_the_values_and_gradients_of_the_dense_definition():
+    found = trainee(l1=2.0)
+    outcomes = []
+    for n_pairs in (0.0, torch.inf):
+        found.density.n_pairs.fill_(n_pairs)
+        loss = found.loss(X_ND)
+        found.zero_grad(set_to_none=True)
+        loss.total.backward()
+        outcomes.append((loss, {name: p.grad for name, p in found.named_parameters()}))
+    (sparse, slopes), (dense, wanted) = outcomes
+    torch.testing.assert_close(sparse.total, dense.total)
+    assert torch.equal(sparse.fires_F, dense.fires_F)
+    for name, slope in slopes.items():
+        torch.testing.assert_close(slope, wanted[name], msg=lambda line, name=name: f"{name}: {line}")
+
+
 def test_the_penalty_shrinks_what_is_reconstructed():
     planted = world(n_true=F, d_model=D, n_tokens=4096)
     ratios = []
@@ -59,6 +75,8 @@ def test_the_penalty_shrinks_what_is_reconstructed():
     [
         ({"n_features": -1}, "n_features is -1"),
         ({"l1": float("inf")}, "l1 is inf"),
+        ({"l0": 0}, "l0 is 0"),
+        ({"l0": 3, "l1": 0.0}, "l1 is 0, where l0 needs a weight"),
         ({"l1_warm_up": 1.5}, "l1_warm_up is 1.5"),
         ({"decoder_norm": 0.0}, "decoder_norm is 0.0"),
         ({"dead_after_tokens": -5}, "dead_after_tokens is -5"),

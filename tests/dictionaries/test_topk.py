@@ -7,7 +7,7 @@ import torch
 from dictionaries.planted import world
 from torch import Tensor
 
-from bathyscope.dictionaries.kernels import auxiliary, decode, encode, error, moments, unit_rows
+from bathyscope.dictionaries.kernels import auxiliary, decode, encode, error, moments, select, unit_rows
 from bathyscope.dictionaries.member import Member
 from bathyscope.dictionaries.topk import TopK, TopKTrainee
 from bathyscope.errors import ConfigError
@@ -138,13 +138,72 @@ def test_the_auxiliary_loss_revives_dead_features(coefficient):
     planted = world(n_true=F, d_model=D, n_tokens=2048)
     member.start(planted.x_ND)
     with torch.no_grad():
-        member.trainee.get_parameter("b_enc_F")[:10] = -5
+        member.trainee.get_parameter("b_enc_F")[:10] = -4
     last_fired_F = torch.zeros(F)
     for step, x_ND in enumerate(planted.batches(256) * 12):
         member.step(x_ND, progress=0.5)
         last_fired_F[member.trainee.silence.tokens_F == 0] = step
     n_revived = int((last_fired_F[:10] > 48).sum())
     assert n_revived >= 5 if coefficient else n_revived <= 1
+
+
+def test_multi_topk_adds_an_eighth_of_the_error_with_more_features():
+    found, x_ND = trainee(multi_k=12, aux_coefficient=0.0), draw(50, D)
+    pre_NF = (x_ND - found.b_pre_D) @ found.W_enc_FD.T + found.b_enc_F
+    errors = []
+    for k in (K, 12):
+        top = pre_NF.topk(k)
+        codes_NF = torch.zeros_like(pre_NF).scatter(1, top.indices, top.values.relu())
+        errors.append((x_ND - codes_NF @ found.W_dec_FD - found.b_pre_D).square().sum())
+    variation = (x_ND - x_ND.mean(0)).square().sum()
+    loss, wanted = found.loss(x_ND), (errors[0] + errors[1] / 8) / variation
+    assert float(loss.total.detach()) == pytest.approx(float(wanted.detach()))
+    assert float(loss.squared_error) == pytest.approx(float(errors[0].detach()))
+    slopes = gradients(loss.total, found)
+    torch.testing.assert_close(slopes, gradients(wanted, found))
+
+
+def test_the_second_error_of_multi_topk_gives_the_encoder_a_gradient():
+    """sparsify 1.3.3 gave exactly 0: rows of features that only the larger number reaches never moved."""
+    x_ND = draw(4, D)
+    found = trainee(multi_k=12, aux_coefficient=0.0)
+    single = trainee(aux_coefficient=0.0)
+    torch.testing.assert_close(found.W_enc_FD, single.W_enc_FD)
+    share = (
+        gradients(found.loss(x_ND).total, found)["W_enc_FD"] - gradients(single.loss(x_ND).total, single)["W_enc_FD"]
+    )
+    is_further_F = (found.encode(x_ND).fires() == 0) & (
+        found._pairs(x_ND, 12).indices_NK.flatten().bincount(minlength=F) > 0
+    )
+    assert is_further_F.sum() >= 3 and (share[is_further_F].abs().sum(1) > 0).all()
+
+
+def test_multi_topk_leaves_the_codes_alone():
+    x_ND = draw(50, D)
+    found, single = trainee(multi_k=12), trainee()
+    assert torch.equal(found.encode(x_ND).dense(), single.encode(x_ND).dense())
+    assert found.fold(1.0).rule == single.fold(1.0).rule
+    assert torch.equal(found.loss(x_ND).fires_F, single.encode(x_ND).fires())
+
+
+def test_the_largest_among_pairs_are_those_selected_at_once():
+    pre_NF = draw(60, F)
+    pre_NF[:5] -= 10  # nothing positive there
+    many, few = select.select_largest(pre_NF, 12), select.select_largest(pre_NF, K)
+    found = select.select_among(many, K)
+    dense = [torch.zeros_like(pre_NF).scatter_add(1, p.indices_NK, p.values_NK) for p in (found, few)]
+    assert torch.equal(*dense) and found.values_NK.shape == (60, K)
+    assert select.select_among(few, K) is few
+
+
+def test_k_falls_over_its_share_of_the_run():
+    kind = TopK(n_features=F, k=4, k_start=20, k_anneal=0.5)
+    assert [kind.k_at(progress) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)] == [20, 12, 4, 4, 4]
+    found, x_ND = trainee(k=4, k_start=20, k_anneal=0.5), draw(50, D) + 1
+    l0 = [float(found.loss(x_ND, progress=progress).fires_F.sum()) / 50 for progress in (0.0, 0.25, 1.0)]
+    assert l0[0] > l0[1] > l0[2] and l0[2] <= 4
+    assert found.encode(x_ND).values_NK.shape[1] == 4
+    assert {TopK(k=4).k_at(progress) for progress in (0.0, 0.5, 1.0)} == {4}, "off by default"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +215,12 @@ def test_the_auxiliary_loss_revives_dead_features(coefficient):
         ({"k_aux": 0}, "k_aux is 0"),
         ({"aux_coefficient": -1.0}, "aux_coefficient is -1.0"),
         ({"dead_after_tokens": 0}, "dead_after_tokens is 0"),
+        ({"multi_k": 32}, "multi_k is 32: expected more than k"),
+        ({"multi_k": 5000}, "at most n_features = 4608"),
+        ({"multi_k": 64, "multi_coefficient": 0.0}, r"multi_coefficient is 0\.0"),
+        ({"k_start": 8, "k_anneal": 0.1}, "k_start is 8: expected k = 32"),
+        ({"k_start": 64}, r"k_anneal is 0\.0 and k_start 64"),
+        ({"k_anneal": 0.5}, r"k_anneal is 0\.5 and k_start None"),
     ],
 )
 def test_impossible_settings_are_refused(settings, line):

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from dictionaries.planted import FakeStore, world
 from torch import Tensor
 
 from bathyscope.artifacts import read_manifest, verify
+from bathyscope.dictionaries.checkpoint import last_checkpoint
 from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.dictionaries.source import checked
 from bathyscope.dictionaries.topk import TopK
@@ -203,6 +205,32 @@ def test_bad_numbers_are_reported_with_batch_and_row(value, name, start_rows, tm
     assert not (tmp_path / "d").exists()
 
 
+def test_bad_numbers_of_a_store_are_reported_with_shard_row_and_document(tmp_path):
+    from activations.small_store import make_store, spoil
+
+    store = make_store(tmp_path / "a")
+    row = int(store.rows("train")[700])
+    document = int(store.documents[store.row_tokens()[row]])
+    spoiled_store = spoil(store, "layers.1", {row: torch.nan, row + 1: torch.inf})
+    start, stop, file = store.shards()[int(store.shard_of(np.array([row]))[0])]
+    line = (
+        rf"{file} row {row - start} \(document {document}\) of .*a holds NaN at layers.1, 2 such rows of {stop - start}"
+    )
+    for start_rows in (16_384, 64):
+        settings = dataclasses.replace(QUICK, start_rows=start_rows, batch_size=64)
+        with pytest.raises(ConfigError, match=line):
+            train(spoiled_store, KIND, out=tmp_path / "d", hookpoint="layers.1", settings=settings)
+        assert not (tmp_path / "d").exists()
+    train(spoiled_store, KIND, hookpoint="layers.0.mlp.up_proj", settings=dataclasses.replace(QUICK, n_tokens=256))
+
+
+def test_default_settings_start_on_a_store_with_fewer_rows_than_a_batch(tmp_path):
+    store = FakeStore(tmp_path / "activations", WORLD.x_ND[:7])
+    found = train(store, KIND, out=tmp_path / "d")
+    assert found.training["tokens"] == 28 and found.training["survey"]["rows"] == 7
+    assert TrainSettings().batch_size > 7
+
+
 def test_large_but_finite_activations_are_not_refused():
     train([1e30 * torch.ones(4, D) * torch.randn(4, 1)], KIND, settings=QUICK)
 
@@ -250,11 +278,40 @@ def test_a_diverging_run_stops_with_its_step_and_keeps_the_checkpoint(tmp_path, 
         return dataclasses.replace(found, total=found.total * torch.inf) if len(calls) == 7 else found
 
     monkeypatch.setattr(TopKTrainee, "loss", loss)
-    with pytest.raises(ConfigError, match=r"diverged at step 7 .*lower lr.*checkpoint is kept in .*d.partial"):
+    remedies = r"lower lr \(now 0.0025\), lengthen warm_up \(now 0.02 of the run\) or set a shorter clip_norm \(now 1\)"
+    with pytest.raises(ConfigError, match=rf"diverged at step 7 .*{remedies}.*checkpoint is kept in .*d.partial"):
         train(WORLD.batches(256), KIND, out=tmp_path / "d", settings=QUICK)
     state = json.loads((tmp_path / "d.partial" / "checkpoint" / "state.json").read_bytes())
     assert state["step"] == 6
     assert not (tmp_path / "d").exists()
+    monkeypatch.setattr(TopKTrainee, "loss", original)
+    with pytest.raises(KeyboardInterrupt), stop_at(1536):
+        train(WORLD.batches(256), KIND, out=tmp_path / "sane", settings=QUICK)
+    assert last_checkpoint(tmp_path / "d.partial").digest == last_checkpoint(tmp_path / "sane.partial").digest
+
+
+def test_a_run_that_only_gets_worse_is_stopped_though_its_numbers_are_finite(tmp_path):
+    settings = dataclasses.replace(QUICK, lr=1e4, warm_up=0.0)
+    with pytest.raises(ConfigError, match=r"diverged at step \d+ \(error 100 times that of the start\): lower lr"):
+        train(WORLD.batches(256), KIND, out=tmp_path / "d", settings=settings)
+    assert not (tmp_path / "d").exists()
+
+
+def test_what_counts_as_diverging_survives_an_interruption(tmp_path):
+    with pytest.raises(KeyboardInterrupt), stop_at(512):
+        train(WORLD.batches(256), KIND, out=tmp_path / "d", settings=QUICK)
+    state = json.loads((tmp_path / "d.partial" / "checkpoint" / "state.json").read_bytes())
+    assert state["member"]["least_sane"] >= 100
+    train(WORLD.batches(256), KIND, out=tmp_path / "d", settings=QUICK)
+
+
+def test_another_seed_of_the_order_gives_other_batches_and_the_same_start(tmp_path):
+    store = FakeStore(tmp_path / "activations", WORLD.x_ND)
+    one_step = dataclasses.replace(QUICK, n_tokens=256, lr=1e-30)
+    made = [train(store, KIND, settings=dataclasses.replace(one_step, order_seed=seed)) for seed in (None, 5)]
+    torch.testing.assert_close(made[0].W_dec, made[1].W_dec)
+    whole = [train(store, KIND, settings=dataclasses.replace(QUICK, order_seed=seed)).digest for seed in (None, 0, 5)]
+    assert whole[0] == whole[1] != whole[2]
 
 
 def test_a_wild_learning_rate_is_stopped(tmp_path):
@@ -272,6 +329,7 @@ def test_a_wild_learning_rate_is_stopped(tmp_path):
         ({"n_tokens": 0}, "n_tokens is 0"),
         ({"log_every": 0}, "log_every is 0"),
         ({"seed": -1}, "seed is -1"),
+        ({"order_seed": -2}, "order_seed is -2"),
     ],
 )
 def test_impossible_settings_are_refused(settings, line):

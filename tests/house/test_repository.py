@@ -15,7 +15,7 @@ import bathyscope
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "bathyscope"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-SKIPPED_FOLDERS = {".git", ".venv", "node_modules", "runs", "dist", "__pycache__"}
+SKIPPED_FOLDERS = {".git", ".venv", ".interop", "node_modules", "runs", "dist", "__pycache__"}
 TEXT = {".py", ".md", ".toml", ".txt", ".json", ".ts", ".js", ".css", ".html", ".svelte", ".yml", ".yaml", ".cfg", ""}
 
 MACHINE_PATH = re.compile(r"""(?:^|[\s"'(=`])/(?:work|root|opt|farm|home|Users|mnt)/""")

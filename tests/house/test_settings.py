@@ -27,7 +27,19 @@ def _is_settings(node: ast.ClassDef) -> bool:
     return is_dataclass and takes_settings
 
 
-PUBLIC_SETTINGS = {"Command", "MutualInformation", "Packing", "ReLU", "TopK"}
+PUBLIC_SETTINGS = {
+    "Command",
+    "Crosscoder",
+    "EndToEnd",
+    "Fista",
+    "MatchingPursuit",
+    "MutualInformation",
+    "OrthogonalPursuit",
+    "Packing",
+    "ReLU",
+    "TopK",
+    "Transcoder",
+}
 """Settings classes whose name is the method's own."""
 
 CLASSES = settings_classes()

@@ -164,7 +164,7 @@ def test_a_bundled_name_carries_its_material(tmp_path, monkeypatch):
     file = MaterialFile(path="package/tiny.gguf", size_bytes=1, sha256=sha256(tmp_path / "tiny.gguf"), format="gguf")
     told = {"name": "little", "version": "1", "licence": "MIT", "origin": "here", "sha256": "ab" * 32, "tier": 1}
     entry = MaterialEntry(
-        **told, source="pypi", package="p", wheel="p.whl", size_bytes=1, description="", files=(file,)
+        **told, source="pypi", package="p", archive="p.whl", size_bytes=1, description="", files=(file,)
     )
     monkeypatch.setattr(materials, "known", lambda: [entry])
     monkeypatch.setattr(materials, "entry", lambda name: entry)

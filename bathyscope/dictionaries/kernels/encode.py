@@ -1,6 +1,7 @@
 """Encode with the k largest features per token: dense only in the product of the forward pass.
 
 `pre = (x - b_pre) @ W_encᵀ + b_enc`, `values = ReLU(k largest of pre)`; gradients flow through kept, positive entries.
+With `absolute`: the k entries of largest size with their sign, no ReLU; gradients flow through all that are kept.
 The encoder is stored by feature, [F, D], so that the gradient of a feature is one row.
 """
 
@@ -24,11 +25,13 @@ def encode_largest(
     W_enc_FD: Float[Tensor, "F D"],
     b_enc_F: Float[Tensor, " F"],
     k: int,
+    *,
+    absolute: bool = False,
 ) -> Pairs:
     """Values and features of each token's k largest pre-activations: compiled on a CPU, plain PyTorch elsewhere."""
     if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
-        return Pairs(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k))
-    return encode_largest_reference(x_ND, b_pre_D, W_enc_FD, b_enc_F, k)
+        return Pairs(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute))
+    return encode_largest_reference(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute=absolute)
 
 
 def encode_largest_reference(
@@ -37,10 +40,12 @@ def encode_largest_reference(
     W_enc_FD: Float[Tensor, "F D"],
     b_enc_F: Float[Tensor, " F"],
     k: int,
+    *,
+    absolute: bool = False,
 ) -> Pairs:
     """The definition, differentiated by autograd. Holds [N, F]."""
     pre_NF = (x_ND - b_pre_D) @ W_enc_FD.T + b_enc_F
-    return select_largest_reference(pre_NF, k)
+    return select_largest_reference(pre_NF, k, absolute=absolute)
 
 
 class _EncodeLargest(torch.autograd.Function):
@@ -48,7 +53,7 @@ class _EncodeLargest(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, b_pre_D: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int
+        ctx: Any, x_ND: Tensor, b_pre_D: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int, absolute: bool
     ) -> tuple[Tensor, Tensor]:
         centred_ND = x_ND - b_pre_D
         n, n_features = len(x_ND), len(W_enc_FD)
@@ -58,12 +63,13 @@ class _EncodeLargest(torch.autograd.Function):
         for i in range(0, n, n_rows):
             chunk = centred_ND[i : i + n_rows]
             pre = torch.mm(chunk, W_enc_FD.T, out=buffer[: len(chunk)])
-            parts.append(select_largest_compiled(pre, b_enc_F, k))
+            parts.append(select_largest_compiled(pre, b_enc_F, k, absolute=absolute))
         values_NK = torch.cat([part.values_NK for part in parts])
         indices_NK = torch.cat([part.indices_NK for part in parts])
         ctx.save_for_backward(centred_ND, W_enc_FD, values_NK, indices_NK)
         ctx.mark_non_differentiable(indices_NK)
         ctx.set_materialize_grads(False)
+        ctx.absolute = absolute
         return values_NK, indices_NK
 
     @staticmethod
@@ -74,7 +80,8 @@ class _EncodeLargest(torch.autograd.Function):
         centred_ND, W_enc_FD, values_NK, indices_NK = ctx.saved_tensors
         (gradient_NK, _) = gradients
         assert gradient_NK is not None
-        gradient_NK = torch.where(values_NK > 0, gradient_NK, 0)
+        if not ctx.absolute:
+            gradient_NK = torch.where(values_NK > 0, gradient_NK, 0)
         pairs = by_feature(gradient_NK, indices_NK, len(W_enc_FD))
         grad_W_enc_FD = gather_tokens(pairs, gradient_NK, centred_ND)
         grad_b_enc_F = gather_tokens(pairs, gradient_NK, gradient_NK.new_ones(len(centred_ND), 1)).flatten()
@@ -83,4 +90,4 @@ class _EncodeLargest(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_x_ND = torch.zeros_like(centred_ND)
             mix_rows(gradient_NK, indices_NK, W_enc_FD, grad_x_ND)
-        return grad_x_ND, grad_b_pre_D, grad_W_enc_FD, grad_b_enc_F, None
+        return grad_x_ND, grad_b_pre_D, grad_W_enc_FD, grad_b_enc_F, None, None

@@ -26,31 +26,49 @@ class Pairs(NamedTuple):
     indices_NK: Int[Tensor, "N K"]
 
 
-def select_largest(pre_NF: Float[Tensor, "N F"], k: int) -> Pairs:
+def select_largest(pre_NF: Float[Tensor, "N F"], k: int, *, absolute: bool = False) -> Pairs:
     """`ReLU` of the k largest entries of each row, with their column numbers (int64); differentiable in `pre_NF`.
 
-    On a CPU in order of the column, with the lowest columns among equal entries; elsewhere in PyTorch's order. NaN is
-    never hidden: a row with fewer than k entries that are numbers gets NaN entries for the rest.
+    With `absolute` the k entries of largest size, as they are. On a CPU in order of the column, with the lowest columns
+    among equal entries; elsewhere in PyTorch's order. NaN is never hidden: a row with fewer than k entries that are
+    numbers gets NaN entries for the rest.
     """
     if pre_NF.device.type == "cpu" and pre_NF.dtype in COMPILED:
-        indices_NK = select_largest_compiled(pre_NF.detach().clone(), None, k).indices_NK
-        return Pairs(pre_NF.gather(1, indices_NK).relu(), indices_NK)
-    return select_largest_reference(pre_NF, k)
+        indices_NK = select_largest_compiled(pre_NF.detach().clone(), None, k, absolute=absolute).indices_NK
+        kept_NK = pre_NF.gather(1, indices_NK)
+        return Pairs(kept_NK if absolute else kept_NK.relu(), indices_NK)
+    return select_largest_reference(pre_NF, k, absolute=absolute)
 
 
-def select_largest_reference(pre_NF: Float[Tensor, "N F"], k: int) -> Pairs:
-    """The definition: `torch.topk`, which says nothing about ties and takes NaN as largest, then ReLU."""
+def select_largest_reference(pre_NF: Float[Tensor, "N F"], k: int, *, absolute: bool = False) -> Pairs:
+    """The definition: `torch.topk`, which says nothing about ties and takes NaN as largest, then ReLU.
+
+    With `absolute`: `torch.topk` of the sizes, then nothing.
+    """
+    if absolute:
+        indices_NK = pre_NF.detach().abs().topk(k, dim=1, sorted=False).indices
+        return Pairs(pre_NF.gather(1, indices_NK), indices_NK)
     values_NK, indices_NK = pre_NF.topk(k, dim=1, sorted=False)
     return Pairs(values_NK.relu(), indices_NK)
 
 
-def select_largest_compiled(pre_NF: Float[Tensor, "N F"], bias_F: Float[Tensor, " F"] | None, k: int) -> Pairs:
+def select_among(pairs: Pairs, k: int) -> Pairs:
+    """The k largest of each token's pairs, those that selecting k at once would have given; the same for k of them."""
+    if k >= pairs.values_NK.shape[1]:
+        return pairs
+    values_NK, slots_NK = select_largest(pairs.values_NK, k)
+    return Pairs(values_NK, pairs.indices_NK.gather(1, slots_NK))
+
+
+def select_largest_compiled(
+    pre_NF: Float[Tensor, "N F"], bias_F: Float[Tensor, " F"] | None, k: int, *, absolute: bool = False
+) -> Pairs:
     """The same of `pre_NF + bias_F` on a CPU, without gradients; the sum replaces `pre_NF` (contiguous)."""
     n, n_features = pre_NF.shape
     values_NK, indices_NK = pre_NF.new_empty(n, k), torch.empty(n, k, dtype=torch.int64)
     bias_F = pre_NF.new_empty(0) if bias_F is None else bias_F.detach().contiguous()
-    arrays = (pre_NF.numpy(), bias_F.numpy(), n_groups(n_features, k), values_NK.numpy(), indices_NK.numpy())
-    share_rows(_select_rows, n, *arrays)
+    outcome = (values_NK.numpy(), indices_NK.numpy())
+    share_rows(_select_rows, n, pre_NF.numpy(), bias_F.numpy(), n_groups(n_features, k), absolute, *outcome)
     return Pairs(values_NK, indices_NK)
 
 
@@ -65,20 +83,24 @@ def _select_rows(
     pre_NF: NDArray[Any],
     bias_F: NDArray[Any],
     n_group: int,
+    absolute: bool,
     values_NK: NDArray[Any],
     indices_NK: NDArray[Any],
     start: int,
     stop: int,
 ) -> None:
     n_features, k = pre_NF.shape[1], indices_NK.shape[1]
+    sizes = np.empty(n_features if absolute else 0, pre_NF.dtype)
     maxima = np.empty(n_group, pre_NF.dtype)
     scratch = np.empty(n_features, pre_NF.dtype)
     reached = np.empty(n_group, np.int64)
     found = np.empty(n_features, np.int64)
     for n in range(start, stop):
-        row = pre_NF[n]
+        row = entries = pre_NF[n]
         for f in range(len(bias_F)):
             row[f] += bias_F[f]
+        if absolute:
+            row = _take_sizes(entries, sizes)
         _group_maxima(row, maxima)
         scratch[:n_group] = maxima
         bound = _kth_largest(scratch, n_group, k)
@@ -97,8 +119,17 @@ def _select_rows(
                     n_found += 1
         _write_largest(row, found, scratch, n_found, k, indices_NK[n])
         for j in range(k):
-            value = row[indices_NK[n, j]]
-            values_NK[n, j] = 0 if value < 0 else value
+            value = entries[indices_NK[n, j]]
+            values_NK[n, j] = 0 if value < 0 and not absolute else value
+
+
+@compiled(reorder=False)
+@no_type_check
+def _take_sizes(row: NDArray[Any], sizes: NDArray[Any]) -> NDArray[Any]:
+    """sizes = |row|, and back."""
+    for f in range(len(row)):
+        sizes[f] = abs(row[f])
+    return sizes
 
 
 @compiled(reorder=False)

@@ -1,0 +1,171 @@
+"""What a training run is to do, checked before it starts: the stream, how much of it, and what is to learn from it.
+
+Knows nothing of how the steps are made.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bathyscope.artifacts import Recipe
+from bathyscope.dictionaries.blocks import reads_previous, require_fit
+from bathyscope.dictionaries.end_to_end import Through, recorded
+from bathyscope.dictionaries.kinds import Kind
+from bathyscope.dictionaries.parent import Parent
+from bathyscope.dictionaries.schedule import Optimisation
+from bathyscope.dictionaries.source import Batches, Hookpoint, Source, Store, open_source, read_ahead
+from bathyscope.errors import ConfigError, DeviceError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How a dictionary is trained; settings that depend on its kind are left to the kind unless given here."""
+
+    batch_size: int = 1024
+    """Tokens per step; an iterable's batches are taken as they are. Small batches learn more from few tokens."""
+    epochs: int = 4
+    """Passes over the training activations, when n_tokens is not given."""
+    n_tokens: int | None = None
+    """Tokens to train on in all, passes over the data as many as it takes."""
+    lr: float | None = None
+    """Highest learning rate; None takes the kind's own."""
+    warm_up: float | None = None
+    """Share of the run over which the learning rate rises; None takes the kind's own."""
+    decay: float | None = None
+    """Share of the run over which the learning rate falls to 0 at the end; None takes the kind's own."""
+    clip_norm: float | None = None
+    """Longest gradient, 0 never clips; None takes the kind's own."""
+    seed: int = 0
+    """Seed of the start weights and of the order of batches."""
+    order_seed: int | None = None
+    """Seed of the order of batches where it is not `seed`: other start weights, the same batches."""
+    start_rows: int = 16_384
+    """Activations read ahead to fix the scale and the biases at the start."""
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl; a diverging run is noticed at such a line."""
+    checkpoint_seconds: float = 20.0
+    """A checkpoint is written at the first line of metrics after so many seconds; large ones less often."""
+    device: str = "cpu"
+    """Where the arithmetic runs."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "epochs", "start_rows", "log_every"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}: expected a positive number")
+        for name, seed in (("seed", self.seed), ("order_seed", self.order_seed)):
+            if seed is not None and seed < 0:
+                raise ConfigError(f"{name} is {seed}: expected 0 or a positive number")
+        if self.n_tokens is not None and self.n_tokens <= 0:
+            raise ConfigError(f"n_tokens is {self.n_tokens}: expected a positive number, or None to count epochs")
+
+    @property
+    def seed_of_order(self) -> int:
+        """The seed that decides the order of batches."""
+        return self.seed if self.order_seed is None else self.order_seed
+
+    def optimisation(self, kind: Kind, d_model: int) -> Optimisation:
+        """The kind's own optimisation with what is given here in its place."""
+        given = {name: getattr(self, name) for name in ("lr", "warm_up", "decay", "clip_norm")}
+        return dataclasses.replace(
+            kind.optimisation(d_model), **{name: v for name, v in given.items() if v is not None}
+        )
+
+
+DEFAULTS = TrainSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One dictionary that is to be made."""
+
+    kind: Kind
+    """What is to be learnt."""
+    settings: TrainSettings
+    """How; what concerns the stream is the same for all tasks of a job."""
+    out: Path | None
+    """Its folder, or None to keep it in memory only."""
+    through: Through | None = None
+    """What asks the model, for a kind that learns through it."""
+    parent: Parent | None = None
+    """The dictionary that it goes on from; None starts afresh."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A stream of batches and how much of it is used."""
+
+    source: Source
+    """Where the batches come from."""
+    settings: TrainSettings
+    """Batch size, device and rhythm, the same for every dictionary."""
+    sample_ND: Tensor
+    """The first activations, read ahead."""
+    n_tokens: int
+    """Tokens to train on in all."""
+
+    @property
+    def d_model(self) -> int:
+        """Width of the activations."""
+        return self.sample_ND.shape[1]
+
+    def recipe(self, task: Task) -> Recipe:
+        """What decides a folder's bytes; batches without a folder of their own are told apart by the sample."""
+        config = {"kind": task.kind, "settings": task.settings, "hookpoint": self.source.hookpoint}
+        if not self.source.parents:
+            config["sample_sha256"] = hashlib.sha256(self.sample_ND.contiguous().numpy().tobytes()).hexdigest()
+        if task.through is not None:
+            config["through"] = recorded(task.through)
+        parents = dict(self.source.parents)
+        if task.parent is not None:
+            config["start_from"] = task.parent.dictionary.digest
+            parents |= {} if task.parent.path is None else {"dictionary": task.parent.path}
+        return Recipe(
+            kind="dictionary",
+            config=config,
+            seed=task.settings.seed,
+            parents=parents,
+            materials=tuple(self.source.materials),
+        )
+
+    def disk_bytes(self, kind: Kind) -> int:
+        """Disk room of the weights and of two checkpoints (weights and Adam's two averages, old and new at once)."""
+        return self.weight_bytes(kind) * (1 + 2 * 3)
+
+    def memory_bytes(self, kind: Kind) -> int:
+        """Memory of one dictionary in training: weights and Adam's two averages."""
+        return self.weight_bytes(kind) * 3
+
+    def weight_bytes(self, kind: Kind) -> int:
+        """Encoder and decoder in float32."""
+        return 4 * 2 * kind.n_features * self.d_model
+
+
+def open_job(data: Store | Batches, kinds: Sequence[Kind], *, hookpoint: Hookpoint, settings: TrainSettings) -> Job:
+    """Check everything about the stream that can be checked before work starts, and read the first activations."""
+    source = open_source(
+        data,
+        hookpoint=hookpoint,
+        batch_size=settings.batch_size,
+        seed=settings.seed_of_order,
+        previous=reads_previous(kinds),
+    )
+    _check_device(settings.device)
+    sample_ND = read_ahead(source, settings.start_rows)
+    for kind in kinds:
+        require_fit(kind, source.blocks, sample_ND.shape[1])
+    n_tokens = settings.n_tokens or (source.n_rows or 0) * settings.epochs
+    if not n_tokens:
+        raise ConfigError("these batches do not say how many there are: set n_tokens in the settings")
+    return Job(source=source, settings=settings, sample_ND=sample_ND, n_tokens=n_tokens)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}; try cpu") from error
