@@ -46,7 +46,11 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.nulls import random_dictionary
     from bathyscope.evaluation.optimal_codes import OptimalCodesSettings, optimal_codes
     from bathyscope.evaluation.probing import ProbeSettings, probe
+    from bathyscope.evaluation.recovery import recovery
+    from bathyscope.evaluation.recovery_bench import RecoveryBench, bench_recovery
     from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
+    from bathyscope.evaluation.worlds.settings import WorldSettings
+    from bathyscope.evaluation.worlds.world import World
     from bathyscope.explanations.explain import explain
     from bathyscope.explanations.mutual_information import MutualInformation
     from bathyscope.features.index import FeatureIndex, index_features
@@ -99,6 +103,7 @@ _WHERE = {
     "Pursuit": "bathyscope.dictionaries.rules",
     "RandomDirection": "bathyscope.steering.operations",
     "ReLU": "bathyscope.dictionaries.relu",
+    "RecoveryBench": "bathyscope.evaluation.recovery_bench",
     "StabilitySettings": "bathyscope.evaluation.stability",
     "Temporal": "bathyscope.dictionaries.temporal",
     "Texts": "bathyscope.activations.text",
@@ -106,7 +111,10 @@ _WHERE = {
     "TopK": "bathyscope.dictionaries.topk",
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
+    "World": "bathyscope.evaluation.worlds.world",
+    "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "absorption": "bathyscope.evaluation.absorption",
+    "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
     "collect": "bathyscope.activations.collect",
     "compare": "bathyscope.evaluation.compare",
@@ -124,6 +132,7 @@ _WHERE = {
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "recode": "bathyscope.dictionaries.solvers.recode",
+    "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
     "stability": "bathyscope.evaluation.stability",
     "stability_table": "bathyscope.evaluation.stability",
@@ -173,6 +182,7 @@ __all__ = [
     "Pursuit",
     "RandomDirection",
     "ReLU",
+    "RecoveryBench",
     "StabilitySettings",
     "Temporal",
     "Texts",
@@ -180,7 +190,10 @@ __all__ = [
     "TopK",
     "TrainSettings",
     "Transcoder",
+    "World",
+    "WorldSettings",
     "absorption",
+    "bench_recovery",
     "check_dictionary",
     "collect",
     "compare",
@@ -198,6 +211,7 @@ __all__ = [
     "probe",
     "random_dictionary",
     "recode",
+    "recovery",
     "refine_online",
     "stability",
     "stability_table",

@@ -6,15 +6,16 @@
 import contextlib
 import io
 import os
+import typing
 from pathlib import Path
 
-from bathyscope.cli import main
+from bathyscope.cli import main, train
 from bathyscope.cli.command import COMMANDS
 
 TERMINAL = {"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
 """The terminal that help texts are written for, whatever the real one is."""
 
-SUBCOMMANDS = {"train": ("topk", "relu")}
+SUBCOMMANDS = {"train": tuple(typing.get_args(kind)[1].name for kind in typing.get_args(train.Kind))}
 """Subcommands of commands, with help texts of their own."""
 
 HEAD = """# Commands

@@ -72,7 +72,8 @@ def test_words_are_found_for_features_that_fire(run):
     words = pq.read_table(run / "explanations" / "words.parquet")
     assert set(words["method"].to_pylist()) >= {"mutual-information", "logit-lens"}
     assert len(set(words["feature"].to_pylist())) > 500
-    assert all(word.isalpha() for word in words["word"].to_pylist()[:100])
+    found = words["word"].to_pylist()
+    assert sum(word.isalpha() for word in found) > 0.95 * len(found), "hardly any word is a mark or a number"
 
 
 def test_the_page_is_one_file_that_names_the_model_and_the_licence(run):

@@ -13,6 +13,7 @@ from bathyscope.cli.terminal import result
 from bathyscope.dictionaries.abs_topk import AbsTopK
 from bathyscope.dictionaries.batch_topk import BatchTopK
 from bathyscope.dictionaries.crosscoder import Crosscoder
+from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.frozen import Part, hold
 from bathyscope.dictionaries.gated import Gated
 from bathyscope.dictionaries.jumprelu import JumpReLU
@@ -74,8 +75,16 @@ def run(config: Train) -> None:
         settings=config.settings,
         start_from=config.start_from,
     )
-    figures = {"dictionary": str(config.out), "features": dictionary.n_features, "hookpoint": dictionary.hookpoint}
+    figures = {"dictionary": str(config.out), "features": dictionary.n_features, **_places(dictionary)}
     result({**figures, "digest": dictionary.digest}, as_json=config.json)
+
+
+def _places(dictionary: Dictionary) -> dict[str, str | None]:
+    """Where it reads, and of a transcoder where it writes."""
+    if dictionary.blocks:
+        return {"hookpoints": ", ".join(block.name for block in dictionary.blocks)}
+    written = dictionary.output_hookpoint
+    return {"hookpoint": dictionary.hookpoint, **({} if written is None else {"writes to": written})}
 
 
 def _opened(folders: tuple[Path, ...]) -> ActivationStore | Beside:

@@ -7,7 +7,6 @@ One feature holds a concept and its opposite. A negative code is a firing like a
 is signed too.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.adopt import adopted, take_over
 from bathyscope.dictionaries.aligned import align, align_gradients, require_aligned
 from bathyscope.dictionaries.auxiliary import auxiliary_loss, default_k_aux, share_of_variation
 from bathyscope.dictionaries.codes import Codes
@@ -27,11 +26,11 @@ from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.select import Pairs
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
+from bathyscope.dictionaries.ranges import require_k, require_not_negative, require_positive
 from bathyscope.dictionaries.rules import LargestAbsolute
-from bathyscope.dictionaries.schedule import Optimisation, gentler
+from bathyscope.dictionaries.schedule import Optimisation, short_run
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
-from bathyscope.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +53,13 @@ class AbsTopK:
     """Keep the inner product of encoder and decoder rows at 1 (arXiv 2605.18629); helps long runs, harms short ones."""
 
     def __post_init__(self) -> None:
-        if self.n_features <= 0:
-            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
-        if not 0 < self.k <= self.n_features:
-            raise ConfigError(f"k is {self.k}: expected 1 to n_features = {self.n_features}")
-        if self.k_aux is not None and self.k_aux <= 0:
-            raise ConfigError(f"k_aux is {self.k_aux}: expected a positive number, or None for the default")
-        if not 0 <= self.aux_coefficient < math.inf:
-            raise ConfigError(f"aux_coefficient is {self.aux_coefficient}: expected 0 or a positive number")
-        if self.dead_after_tokens <= 0:
-            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
+        require_positive(self, "n_features", "k_aux", "dead_after_tokens")
+        require_not_negative(self, "aux_coefficient")
+        require_k(self.k, self.n_features)
 
     def optimisation(self, d_model: int) -> Optimisation:
         """As TopK's: a high rate that falls over most of the run."""
-        lr = gentler(2.5e-3, n_features=self.n_features, d_model=d_model)
-        return Optimisation(lr=lr, warm_up=0.02, decay=0.8)
+        return short_run(n_features=self.n_features, d_model=d_model)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`: the part that is learnt has unit variance, however large the mean."""
@@ -106,10 +97,9 @@ class AbsTopKTrainee(Trainee):
         if self.kind.aux_coefficient > 0:
             dead_F = self.silence.after(fires_F, len(x_ND)) >= self.kind.dead_after_tokens
             parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(x_ND, error.residual_ND, dead_F)
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=error.squared.detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=error.squared,
             target=target,
             fires_F=fires_F,
         )
@@ -153,11 +143,7 @@ class AbsTopKTrainee(Trainee):
         weights = adopted(dictionary, shape=shape, rule=rule, subtract_b_dec=True, scale=scale)
         if self.kind.aligned:
             require_aligned(weights.W_enc, weights.W_dec)
-        with torch.no_grad():
-            self.W_enc_FD.copy_(weights.W_enc.T)
-            self.b_enc_F.copy_(weights.b_enc)
-            self.W_dec_FD.copy_(weights.W_dec)
-            self.b_pre_D.copy_(weights.b_dec)
+        take_over(weights, self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_pre_D)
 
     def _pairs(self, x_ND: Tensor) -> Pairs:
         return encode_largest(x_ND, self.b_pre_D, self.W_enc_FD, self.b_enc_F, self.kind.k, absolute=True)

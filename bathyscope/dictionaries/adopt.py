@@ -3,6 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 
+import torch
+from torch import nn
+
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Rule
 from bathyscope.dictionaries.weights import Weights
@@ -31,3 +34,14 @@ def adopted(dictionary: Dictionary, *, shape: Sequence[int], rule: Rule, subtrac
         b_enc_F = b_enc_F + weights.b_dec @ weights.W_enc
     threshold = None if weights.threshold is None else weights.threshold * scale
     return dataclasses.replace(weights, b_enc=b_enc_F * scale, b_dec=weights.b_dec * scale, threshold=threshold)
+
+
+def take_over(
+    weights: Weights, W_enc_FD: nn.Parameter, b_enc_F: nn.Parameter, W_dec_FD: nn.Parameter, b_dec_D: nn.Parameter
+) -> None:
+    """Copy weights into the parameters of a trainee, whose encoder has a row for each feature."""
+    with torch.no_grad():
+        W_enc_FD.copy_(weights.W_enc.T)
+        b_enc_F.copy_(weights.b_enc)
+        W_dec_FD.copy_(weights.W_dec)
+        b_dec_D.copy_(weights.b_dec)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.adopt import adopted, take_over
 from bathyscope.dictionaries.aligned import MayBeAligned, align, align_gradients, require_aligned
 from bathyscope.dictionaries.auxiliary import auxiliary_loss, default_k_aux, share_of_variation
 from bathyscope.dictionaries.batch_selection import (
@@ -23,7 +23,6 @@ from bathyscope.dictionaries.batch_selection import (
     Selection,
     check_selection,
     k_at,
-    selection_optimisation,
 )
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
@@ -36,7 +35,7 @@ from bathyscope.dictionaries.kernels.select import Pairs
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
 from bathyscope.dictionaries.rules import Above
 from bathyscope.dictionaries.running_threshold import RunningThreshold, least_kept, single_threshold
-from bathyscope.dictionaries.schedule import Optimisation
+from bathyscope.dictionaries.schedule import Optimisation, short_run
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 
@@ -53,9 +52,9 @@ class BatchTopK:
     k: int = 32
     """Mean number of active features per token."""
     k_start: int | None = None
-    """Mean number of active features at the start of the run, from which it falls to k; None is k throughout."""
-    k_anneal: float = 0.0
-    """Share of the run over which k_start falls to k, linearly; 0 without k_start."""
+    """Mean number of active features at the start of the run; None is 4·k. Needs a k_anneal."""
+    k_anneal: float = 0.5
+    """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     k_aux: int | None = None
     """Dead features that guess the residual; None takes the power of two nearest to half the width."""
     aux_coefficient: float = 1 / 32
@@ -74,7 +73,7 @@ class BatchTopK:
 
     def optimisation(self, d_model: int) -> Optimisation:
         """That of TopK: a high rate that falls over most of the run."""
-        return selection_optimisation(self, d_model)
+        return short_run(n_features=self.n_features, d_model=d_model)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`: the part that is learnt has unit variance, however large the mean."""
@@ -113,10 +112,9 @@ class BatchTopKTrainee(Trainee):
         error = self.error(x_ND, pairs)
         fires_F = Codes(pairs.values_NK.detach(), pairs.indices_NK, self.kind.n_features).fires()
         parts = self.parts(x_ND, target, error, fires_F)
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=error.squared_G[-1].detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=error.squared_G[-1],
             target=target,
             fires_F=fires_F,
             seen={"least kept": least_kept(pairs.values_NK)},
@@ -187,9 +185,5 @@ class BatchTopKTrainee(Trainee):
         threshold = single_threshold(weights)
         if self.is_aligned:
             require_aligned(weights.W_enc, weights.W_dec)
-        with torch.no_grad():
-            self.W_enc_FD.copy_(weights.W_enc.T)
-            self.b_enc_F.copy_(weights.b_enc)
-            self.W_dec_FD.copy_(weights.W_dec)
-            self.b_pre_D.copy_(weights.b_dec)
-            self.threshold.set(threshold)
+        take_over(weights, self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_pre_D)
+        self.threshold.set(threshold)

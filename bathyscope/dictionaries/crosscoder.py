@@ -12,7 +12,6 @@ features look exclusive that are not (complete shrinkage). Look at `evaluation.l
 """
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.adopt import adopted
-from bathyscope.dictionaries.batch_selection import Prefixes, check_selection, selection_optimisation
+from bathyscope.dictionaries.adopt import adopted, take_over
+from bathyscope.dictionaries.batch_selection import Prefixes, check_selection
 from bathyscope.dictionaries.batch_topk import BatchTopKTrainee
 from bathyscope.dictionaries.blocks import Block, BlockScale, Scale, equal_widths
 from bathyscope.dictionaries.codes import Codes
@@ -30,11 +29,15 @@ from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.moments import moments
+from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
-from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
+from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp, short_run
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
+
+OTHER_SCALARS = 1.5
+"""Ratio of thresholds up to which a dictionary is gone on from: other data have blocks of other relative size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +61,16 @@ class Crosscoder:
     decoder_norm: float = 0.08
     """Length of each block's decoder rows at the start with l1."""
     k_start: int | None = None
-    """Mean number of active features at the start of the run, from which it falls to k; None is k throughout."""
+    """Mean number of active features at the start of the run; None is 4·k. Needs a k_anneal."""
     k_anneal: float = 0.0
-    """Share of the run over which k_start falls to k, linearly; 0 without k_start."""
+    """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     k_aux: int | None = None
     """Dead features that guess the residual; None takes the power of two nearest to half the width."""
     aux_coefficient: float = 1 / 32
     """α, weight of the auxiliary loss; 0 switches it off."""
     dead_after_tokens: int = 100_000
     """Tokens of silence after which a feature counts as dead."""
-    threshold_rate: float = 0.01
+    threshold_rate: float = 0.05
     """Share of the newest batch in the running threshold."""
     bias_start: start.BiasStart = "geometric-median"
     """Where the biases begin."""
@@ -78,12 +81,9 @@ class Crosscoder:
             raise ConfigError(f"n_blocks is {self.n_blocks}: expected two places or more")
         if self.widths is not None and (len(self.widths) != self.n_blocks or min(self.widths) <= 0):
             raise ConfigError(f"widths are {self.widths}: expected {self.n_blocks} positive numbers, or None")
-        if not 0 <= self.l1 < math.inf:
-            raise ConfigError(f"l1 is {self.l1}: expected 0 or a positive number")
-        if not 0 <= self.l1_warm_up <= 1:
-            raise ConfigError(f"l1_warm_up is {self.l1_warm_up}: expected a share of the run from 0 to 1")
-        if not 0 < self.decoder_norm < math.inf:
-            raise ConfigError(f"decoder_norm is {self.decoder_norm}: expected a positive number")
+        require_not_negative(self, "l1")
+        require_shares_of_run(self, "l1_warm_up")
+        require_positive(self, "decoder_norm")
 
     @property
     def reads_previous(self) -> bool:
@@ -101,7 +101,7 @@ class Crosscoder:
     def optimisation(self, d_model: int) -> Optimisation:
         """That of BatchTopK, or of ReLU with l1."""
         if self.sparsity == "batch-topk":
-            return selection_optimisation(self, d_model)
+            return short_run(n_features=self.n_features, d_model=d_model)
         return Optimisation(lr=gentler(2e-3, n_features=self.n_features, d_model=d_model), warm_up=0.02, decay=0.2)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> BlockScale:
@@ -172,7 +172,7 @@ class CrosscoderTrainee(Trainee):
             else 1 / scale
         )
         fits = dictionary.d_model == sum(self.widths)
-        self.inner.adopt(_rescaled(dictionary, inverse) if fits else dictionary, 1.0)
+        self.inner.adopt(_with_one_threshold(_rescaled(dictionary, inverse)) if fits else dictionary, 1.0)
 
 
 class SummedNormsTrainee(Trainee):
@@ -200,10 +200,9 @@ class SummedNormsTrainee(Trainee):
         l1 = self.kind.l1 * ramp(progress, self.kind.l1_warm_up)
         lengths_F = torch.stack([part.norm(dim=1) for part in self.W_dec_FD.split(self.widths, dim=1)]).sum(0)
         parts = {"error": squared_error / len(x_ND), "sparsity": l1 * (codes_NF.sum(0) @ lengths_F) / len(x_ND)}
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=squared_error.detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=squared_error,
             target=moments(x_ND),
             fires_F=(codes_NF != 0).sum(0),
         )
@@ -230,11 +229,7 @@ class SummedNormsTrainee(Trainee):
     def adopt(self, dictionary: Dictionary, scale: float) -> None:
         """Weights of a dictionary whose rule is `Positive`."""
         weights = adopted(dictionary, shape=self.W_enc_FD.T.shape, rule=Positive(), subtract_b_dec=False, scale=scale)
-        with torch.no_grad():
-            self.W_enc_FD.copy_(weights.W_enc.T)
-            self.b_enc_F.copy_(weights.b_enc)
-            self.W_dec_FD.copy_(weights.W_dec)
-            self.b_dec_D.copy_(weights.b_dec)
+        take_over(weights, self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_dec_D)
 
     def _codes(self, x_ND: Tensor) -> Tensor:
         return torch.addmm(self.b_enc_F, x_ND, self.W_enc_FD.T).relu()
@@ -253,3 +248,16 @@ def _rescaled(dictionary: Dictionary, scale: Scale) -> Dictionary:
         threshold=None if w.threshold is None else w.threshold.double(),
     )
     return dataclasses.replace(dictionary, weights=fold(wide, scale=1.0))
+
+
+def _with_one_threshold(dictionary: Dictionary) -> Dictionary:
+    """The dictionary with the mean of its thresholds for all features, if they are near each other; else as it is.
+
+    Scalars of other data than it was trained on change the lengths of rows, and thresholds with them, feature by
+    feature. In training there is one threshold, which follows the batches from here on.
+    """
+    threshold_F = dictionary.weights.threshold
+    if threshold_F is None or not 0 < float(threshold_F.max()) <= OTHER_SCALARS * float(threshold_F.min()):
+        return dictionary
+    weights = dataclasses.replace(dictionary.weights, threshold=threshold_F.mean().expand_as(threshold_F))
+    return dataclasses.replace(dictionary, weights=weights)

@@ -7,7 +7,7 @@ W_gate and b_gate learn from the last two summands, r_mag and b_mag from the fir
 W_dec nor b_dec, also not where b_dec is taken off x. Finished, it is a JumpReLU dictionary.
 """
 
-import math
+import dataclasses
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.adopt import adopted, take_over
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.density import Density
@@ -28,11 +28,11 @@ from bathyscope.dictionaries.kernels.jump import at_features
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
 from bathyscope.dictionaries.l0_control import check_target, seen_by, threshold_at, weight_control, weight_factor
+from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Above
-from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
+from bathyscope.dictionaries.schedule import Optimisation, ramp, short_run
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
-from bathyscope.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,20 +53,15 @@ class Gated:
     """Where `b_dec` begins."""
 
     def __post_init__(self) -> None:
-        if self.n_features <= 0:
-            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
-        if not 0 <= self.l1 < math.inf:
-            raise ConfigError(f"l1 is {self.l1}: expected 0 or a positive number")
+        require_positive(self, "n_features", "dead_after_tokens")
+        require_not_negative(self, "l1")
+        require_shares_of_run(self, "l1_warm_up")
         check_target(self.l0, self.n_features, l1=self.l1)
-        if not 0 <= self.l1_warm_up <= 1:
-            raise ConfigError(f"l1_warm_up is {self.l1_warm_up}: expected a share of the run from 0 to 1")
-        if self.dead_after_tokens <= 0:
-            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
 
     def optimisation(self, d_model: int) -> Optimisation:
         """Adam without momentum, as in the paper; a high rate that falls over most of the run, for short ones."""
-        lr = gentler(2.5e-3, n_features=self.n_features, d_model=d_model)
-        return Optimisation(lr=lr, warm_up=0.02, decay=0.8, betas=(0.0, 0.999))
+        usual = short_run(n_features=self.n_features, d_model=d_model)
+        return dataclasses.replace(usual, betas=(0.0, 0.999))
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`."""
@@ -120,10 +115,9 @@ class GatedTrainee(Trainee):
             "sparsity": l1 * batch.gate_size / len(x_ND),
             "gate_error": batch.gate_error / len(x_ND),
         }
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=batch.squared_error.detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=batch.squared_error,
             target=moments(x_ND),
             fires_F=batch.fires_F,
             seen={**seen_by(batch.fires_F, len(x_ND), progress), "density": batch.n_open / max(len(x_ND), 1)},
@@ -191,10 +185,7 @@ class GatedTrainee(Trainee):
         shape = self.W_enc_FD.T.shape
         weights = adopted(dictionary, shape=shape, rule=Above(), subtract_b_dec=True, scale=scale)
         assert weights.threshold is not None, "a dictionary that keeps what is above a threshold holds one"
+        take_over(weights, self.W_enc_FD, self.b_mag_F, self.W_dec_FD, self.b_dec_D)
         with torch.no_grad():
-            self.W_enc_FD.copy_(weights.W_enc.T)
             self.r_mag_F.zero_()
-            self.b_mag_F.copy_(weights.b_enc)
             self.b_gate_F.copy_(weights.b_enc - weights.threshold)
-            self.W_dec_FD.copy_(weights.W_dec)
-            self.b_dec_D.copy_(weights.b_dec)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bathyscope.config import from_json
+from bathyscope.dictionaries.blocks import SideBySide
 from bathyscope.dictionaries.kinds import Kind
 from bathyscope.dictionaries.train_many import MemberSettings
 from bathyscope.errors import ConfigError
@@ -30,7 +31,8 @@ def grid(
 ) -> dict[str, MemberSettings]:
     """Name → member for every combination. A kind without a setting for L0 comes once for each size and seed.
 
-    Raises ConfigError for an unknown kind, one that needs more than a size, or a combination given twice.
+    Raises ConfigError for an unknown kind, one that needs more than a size or reads several places, or a combination
+    given twice.
     """
     members: dict[str, MemberSettings] = {}
     for name, size in itertools.product(kinds, n_features):
@@ -51,20 +53,29 @@ def read_members(file: Path) -> dict[str, Kind | MemberSettings]:
 
 
 def kind_names() -> dict[str, type]:
-    """Name on the command line → settings class, for every kind."""
-    return {cls.__name__.lower(): cls for cls in typing.get_args(Kind)}
+    """Name on the command line → settings class, for every kind that has a size and reads one place."""
+    found = {cls.__name__.lower(): cls for cls in typing.get_args(Kind)}
+    return {name: cls for name, cls in found.items() if "n_features" in _fields(cls) and not _reads_places(cls())}
+
+
+def _fields(cls: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls)}
+
+
+def _reads_places(kind: object) -> bool:
+    """Whether a kind reads several hookpoints or models, which are not compared on one model's held-out documents."""
+    return isinstance(kind, SideBySide) and not kind.reads_previous
 
 
 def _sparsities(name: str, size: int, k: Sequence[int]) -> list[tuple[Kind, str]]:
     """The kind at each k, with its label."""
     cls = kind_names().get(name.lower().replace("-", ""))
     if cls is None:
-        raise ConfigError(f"no kind named {name!r}; expected one of: {', '.join(kind_names())}")
-    fields = {field.name for field in dataclasses.fields(cls)}
-    if "n_features" not in fields:
-        raise ConfigError(f"{name} needs more than a size: name it in a members file")
+        others = {cls.__name__.lower() for cls in typing.get_args(Kind)}
+        what = "needs more than a size or reads several places, use `train` for it" if name in others else "is no kind"
+        raise ConfigError(f"{name!r} {what}; a sweep takes: {', '.join(kind_names())}")
     label = f"{cls.__name__.lower()}-{size}"
-    setting = next((candidate for candidate in SPARSITY if candidate in fields), None)
+    setting = next((candidate for candidate in SPARSITY if candidate in _fields(cls)), None)
     if setting is None:
         return [(cls(n_features=size), label)]
     return [(cls(n_features=size, **{setting: value}), f"{label}-{value}") for value in k]

@@ -10,7 +10,6 @@ thresholds also move together by a part of a Newton step, which leaves to the lo
 steps and targets of 2 to 24 ended within 5 %.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -20,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.adopt import adopted, take_over
 from bathyscope.dictionaries.auxiliary import share_of_variation
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
@@ -33,8 +32,9 @@ from bathyscope.dictionaries.kernels.jump import at_features, jump
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
 from bathyscope.dictionaries.l0_control import L0Control, check_target, seen_by, threshold_at
+from bathyscope.dictionaries.ranges import require_not_negative, require_positive
 from bathyscope.dictionaries.rules import Above
-from bathyscope.dictionaries.schedule import Optimisation, gentler
+from bathyscope.dictionaries.schedule import Optimisation, short_run
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
@@ -76,20 +76,12 @@ class JumpReLU:
     """Where `b_dec` begins."""
 
     def __post_init__(self) -> None:
-        if self.n_features <= 0:
-            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
+        require_positive(self, "n_features", "bandwidth", "dead_after_tokens")
+        require_not_negative(self, "weight", "revive")
         check_target(self.l0, self.n_features)
         if self.has_target != (self.l0 is not None):
             remedy = "give l0" if self.has_target else "set l0 to None"
             raise ConfigError(f"sparsity {self.sparsity!r} does not go with l0 = {self.l0}: {remedy}")
-        if self.weight is not None and not 0 <= self.weight < math.inf:
-            raise ConfigError(f"weight is {self.weight}: expected 0 or a positive number, or None for the default")
-        if not 0 < self.bandwidth < math.inf:
-            raise ConfigError(f"bandwidth is {self.bandwidth}: expected a positive number")
-        if not 0 <= self.revive < math.inf:
-            raise ConfigError(f"revive is {self.revive}: expected 0 or a positive number")
-        if self.dead_after_tokens <= 0:
-            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
 
     @property
     def has_target(self) -> bool:
@@ -103,8 +95,7 @@ class JumpReLU:
 
     def optimisation(self, d_model: int) -> Optimisation:
         """That of TopK: what short runs (under 10 million tokens) gain most from."""
-        lr = gentler(2.5e-3, n_features=self.n_features, d_model=d_model)
-        return Optimisation(lr=lr, warm_up=0.02, decay=0.8)
+        return short_run(n_features=self.n_features, d_model=d_model)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`: pre-activations of a random unit row have unit variance, whatever the width."""
@@ -158,10 +149,9 @@ class JumpReLUTrainee(Trainee):
         if self.kind.revive > 0:
             dead_F = self.silence.after(batch.fires_F, len(x_ND)) >= self.kind.dead_after_tokens
             parts["revival"] = self.kind.revive * self.distance(x_ND, dead_F)
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=batch.squared_error.detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=batch.squared_error,
             target=target,
             fires_F=batch.fires_F,
             seen={**seen_by(batch.fires_F, len(x_ND), progress), "density": batch.n_near / max(len(x_ND), 1)},
@@ -245,11 +235,8 @@ class JumpReLUTrainee(Trainee):
         shape = self.W_enc_FD.T.shape
         weights = adopted(dictionary, shape=shape, rule=Above(), subtract_b_dec=True, scale=scale)
         assert weights.threshold is not None, "a dictionary that keeps what is above a threshold holds one"
+        take_over(weights, self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_dec_D)
         with torch.no_grad():
-            self.W_enc_FD.copy_(weights.W_enc.T)
-            self.b_enc_F.copy_(weights.b_enc)
-            self.W_dec_FD.copy_(weights.W_dec)
-            self.b_dec_D.copy_(weights.b_dec)
             self.threshold_F.copy_(weights.threshold.clamp_min(0))
 
     def _jump(self, pre: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.batch_selection import Prefixes, check_selection, selection_optimisation
+from bathyscope.dictionaries.batch_selection import Prefixes, check_selection
 from bathyscope.dictionaries.batch_topk import BatchTopKTrainee
-from bathyscope.dictionaries.schedule import Optimisation
+from bathyscope.dictionaries.schedule import Optimisation, short_run
 from bathyscope.errors import ConfigError
 
 GROUPS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
@@ -39,9 +39,9 @@ class Matryoshka:
     bias_weight: float = 0.0
     """Weight of the error of the bias alone (1 in the paper's code); it only draws the bias to the mean."""
     k_start: int | None = None
-    """Mean number of active features at the start of the run, from which it falls to k; None is k throughout."""
-    k_anneal: float = 0.0
-    """Share of the run over which k_start falls to k, linearly; 0 without k_start."""
+    """Mean number of active features at the start of the run; None is 4·k. Needs a k_anneal."""
+    k_anneal: float = 0.5
+    """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     k_aux: int | None = None
     """Dead features that guess the residual; None takes the power of two nearest to half the width."""
     aux_coefficient: float = 1 / 32
@@ -61,7 +61,7 @@ class Matryoshka:
 
     def optimisation(self, d_model: int) -> Optimisation:
         """That of TopK: a high rate that falls over most of the run."""
-        return selection_optimisation(self, d_model)
+        return short_run(n_features=self.n_features, d_model=d_model)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`: the part that is learnt has unit variance, however large the mean."""

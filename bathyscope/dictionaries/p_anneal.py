@@ -7,7 +7,6 @@ S_p is the mean penalty of the last batches under the old p, S_p' under the new 
 η keeps the slope finite where a code begins; codes of 0 have no gradient.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.adopt import adopted, take_over
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.density import Density
@@ -35,6 +34,7 @@ from bathyscope.dictionaries.l0_control import (
     weight_control,
     weight_factor,
 )
+from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
 from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
 from bathyscope.dictionaries.trainee import Loss, Trainee
@@ -73,22 +73,15 @@ class PAnneal:
     """Where `b_dec` begins."""
 
     def __post_init__(self) -> None:
-        if self.n_features <= 0:
-            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
-        if not 0 <= self.l1 < math.inf:
-            raise ConfigError(f"l1 is {self.l1}: expected 0 or a positive number")
+        require_positive(self, "n_features", "n_updates", "dead_after_tokens")
+        require_not_negative(self, "l1")
+        require_shares_of_run(self, "l1_warm_up")
         check_target(self.l0, self.n_features, l1=self.l1)
-        if not 0 <= self.l1_warm_up <= 1:
-            raise ConfigError(f"l1_warm_up is {self.l1_warm_up}: expected a share of the run from 0 to 1")
         if not 0 < self.p_end <= 1:
             raise ConfigError(f"p_end is {self.p_end}: expected a power above 0, at most 1")
-        if self.n_updates <= 0:
-            raise ConfigError(f"n_updates is {self.n_updates}: expected a positive number of steps")
         if not 0 <= self.anneal_from < self.anneal_to <= 1:
             given = f"anneal_from is {self.anneal_from} and anneal_to is {self.anneal_to}"
             raise ConfigError(f"{given}: expected shares of the run, the first below the second")
-        if self.dead_after_tokens <= 0:
-            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
 
     def optimisation(self, d_model: int) -> Optimisation:
         """A high rate for short runs that falls while p does."""
@@ -193,10 +186,9 @@ class PAnnealTrainee(Trainee):
             "sparsity": weight * self.annealing.log_factor.exp() * penalty,
         }
         seen = seen_by(batch.fires_F, n, progress)
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=batch.squared_error.detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=batch.squared_error,
             target=moments(x_ND),
             fires_F=batch.fires_F,
             seen={**seen, "density": seen["l0"], "penalty": penalty.detach(), "next_penalty": next_penalty},
@@ -242,11 +234,7 @@ class PAnnealTrainee(Trainee):
     def adopt(self, dictionary: Dictionary, scale: float) -> None:
         """Weights of a dictionary whose rule is `Positive`; p begins anew."""
         weights = adopted(dictionary, shape=self.W_enc_FD.T.shape, rule=Positive(), subtract_b_dec=True, scale=scale)
-        with torch.no_grad():
-            self.W_enc_FD.copy_(weights.W_enc.T)
-            self.b_enc_F.copy_(weights.b_enc)
-            self.W_dec_FD.copy_(weights.W_dec)
-            self.b_dec_D.copy_(weights.b_dec)
+        take_over(weights, self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_dec_D)
 
     def _codes(self, x_ND: Tensor) -> Tensor:
         return torch.addmm(self.b_enc_F, x_ND - self.b_dec_D, self.W_enc_FD.T).relu()

@@ -75,7 +75,9 @@ def refuse(place: Place) -> None:
     path = place.path
     _refuse_pickle(path)
     if path.is_file():
-        raise ArtifactError(f"{path} is a file; give the folder that holds it")
+        raise ArtifactError(
+            f"{path} is a file of no known format (docs/formats.md); of a dictionary of ours give the folder"
+        )
     if path.is_dir() and not (path / MANIFEST).exists():
         _refuse_folder(path)
     if place.repository is not None and not (path / MANIFEST).exists():

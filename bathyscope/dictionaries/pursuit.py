@@ -25,11 +25,11 @@ from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.pursuit import merged, pursue
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
+from bathyscope.dictionaries.ranges import require_k, require_not_negative, require_positive
 from bathyscope.dictionaries.rules import Pursuit
-from bathyscope.dictionaries.schedule import Optimisation, gentler
+from bathyscope.dictionaries.schedule import Optimisation, short_run
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
-from bathyscope.errors import ConfigError
 
 EQUAL_THRESHOLDS = 1e-5
 """Relative difference up to which two residual thresholds count as the same, once the scale is taken out."""
@@ -59,23 +59,13 @@ class MatchingPursuit:
     """Where `b_pre` begins."""
 
     def __post_init__(self) -> None:
-        if self.n_features <= 0:
-            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
-        if not 0 < self.k <= self.n_features:
-            raise ConfigError(f"k is {self.k}: expected 1 to n_features = {self.n_features}")
-        if not 0 <= self.residual_threshold < math.inf:
-            raise ConfigError(f"residual_threshold is {self.residual_threshold}: expected 0 or a positive length")
-        if self.k_aux <= 0:
-            raise ConfigError(f"k_aux is {self.k_aux}: expected a positive number of steps")
-        if not 0 <= self.aux_coefficient < math.inf:
-            raise ConfigError(f"aux_coefficient is {self.aux_coefficient}: expected 0 or a positive number")
-        if self.dead_after_tokens <= 0:
-            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
+        require_positive(self, "n_features", "k_aux", "dead_after_tokens")
+        require_not_negative(self, "residual_threshold", "aux_coefficient")
+        require_k(self.k, self.n_features)
 
     def optimisation(self, d_model: int) -> Optimisation:
         """As TopK's: a high rate that falls over most of the run."""
-        lr = gentler(2.5e-3, n_features=self.n_features, d_model=d_model)
-        return Optimisation(lr=lr, warm_up=0.02, decay=0.8)
+        return short_run(n_features=self.n_features, d_model=d_model)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`."""
@@ -121,10 +111,9 @@ class MatchingPursuitTrainee(Trainee):
         if self.kind.aux_coefficient > 0:
             dead_F = self.silence.after(fires_F, len(x_ND)) >= self.kind.dead_after_tokens
             parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(steps.residual_ND.detach(), dead_F)
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=squared.detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=squared,
             target=target,
             fires_F=fires_F,
         )

@@ -6,7 +6,6 @@ L = ‖x - x̂‖² + λ Σ_f c_f ‖d_f‖   with free decoder norms, both summ
 λ is fixed, or moves until a given L0 is met (`l0_control.py`).
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.adopt import adopted, take_over
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.density import Density
@@ -26,11 +25,11 @@ from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.jump import at_features
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.l0_control import check_target, seen_by, weight_control, weight_factor
+from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
 from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
-from bathyscope.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +52,10 @@ class ReLU:
     """Where `b_dec` begins; from zero (as in the paper) features are spent on the mean before the bias has grown."""
 
     def __post_init__(self) -> None:
-        if self.n_features <= 0:
-            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
-        if not 0 <= self.l1 < math.inf:
-            raise ConfigError(f"l1 is {self.l1}: expected 0 or a positive number")
+        require_positive(self, "n_features", "decoder_norm", "dead_after_tokens")
+        require_not_negative(self, "l1")
+        require_shares_of_run(self, "l1_warm_up")
         check_target(self.l0, self.n_features, l1=self.l1)
-        if not 0 <= self.l1_warm_up <= 1:
-            raise ConfigError(f"l1_warm_up is {self.l1_warm_up}: expected a share of the run from 0 to 1")
-        if not 0 < self.decoder_norm < math.inf:
-            raise ConfigError(f"decoder_norm is {self.decoder_norm}: expected a positive number")
-        if self.dead_after_tokens <= 0:
-            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
 
     def optimisation(self, d_model: int) -> Optimisation:
         """The paper's shape (decay over the last fifth); its rate of 5e-5 is meant for 200,000 steps."""
@@ -109,13 +101,10 @@ class ReLUTrainee(Trainee):
         """Both summands, the penalty with λ as far as it has risen. Sparse batches are computed from pairs alone."""
         batch = self.sparse(x_ND) if self.density.is_sparse(x_ND) else self.dense(x_ND)
         l1 = self.kind.l1 * ramp(progress, self.kind.l1_warm_up) * weight_factor(self.control, progress)
-        error = batch.squared_error / len(x_ND)
-        sparsity = l1 * batch.size / len(x_ND)
         seen = seen_by(batch.fires_F, len(x_ND), progress)
-        return Loss(
-            total=error + sparsity,
-            parts={"error": error.detach(), "sparsity": sparsity.detach()},
-            squared_error=batch.squared_error.detach(),
+        return Loss.sum_of(
+            {"error": batch.squared_error / len(x_ND), "sparsity": l1 * batch.size / len(x_ND)},
+            squared_error=batch.squared_error,
             target=moments(x_ND),
             fires_F=batch.fires_F,
             seen={**seen, "density": seen["l0"]},
@@ -160,11 +149,7 @@ class ReLUTrainee(Trainee):
     def adopt(self, dictionary: Dictionary, scale: float) -> None:
         """Weights of a dictionary whose rule is `Positive`; decoder rows of length 1."""
         weights = adopted(dictionary, shape=self.W_enc_FD.T.shape, rule=Positive(), subtract_b_dec=False, scale=scale)
-        with torch.no_grad():
-            self.W_enc_FD.copy_(weights.W_enc.T)
-            self.b_enc_F.copy_(weights.b_enc)
-            self.W_dec_FD.copy_(weights.W_dec)
-            self.b_dec_D.copy_(weights.b_dec)
+        take_over(weights, self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_dec_D)
 
     def _codes(self, x_ND: Tensor) -> Tensor:
         return torch.addmm(self.b_enc_F, x_ND, self.W_enc_FD.T).relu()

@@ -40,15 +40,41 @@ class Optimisation:
         return self.lr * ramp(progress, self.warm_up) * ramp(1 - progress, self.decay)
 
 
-def gentler(lr: float, *, n_features: int, d_model: int) -> float:
-    """`lr` for dictionaries up to 4,608 features on 576 dimensions, less for larger ones: `lr / √(F/4608) / √(D/576)`.
+MOST = 4.0
+"""Highest rate for a small dictionary, in multiples of the rate for 4,608 features on 576 dimensions."""
 
-    The root of F is that of Gao et al. 2024 (arXiv 2406.04093, fig. 3). Entries of a unit row are 1/√D large and Adam
-    moves each by lr, so the same share of a row is moved per step when lr falls with √D.
+
+def gentler(lr: float, *, n_features: int, d_model: int) -> float:
+    """`lr` for 4,608 features on 576 dimensions, less for larger dictionaries and more for smaller ones.
+
+    `lr · √(576/D) · (4608/F)^a`, a = ½ above 4,608 features and ¼ below, at most 4·lr. The root of F is that of Gao et
+    al. 2024 (arXiv 2406.04093, fig. 3). Entries of a unit row are 1/√D large and Adam moves each by lr, so the same
+    share of a row is moved per step when lr falls with √D. The rates of small dictionaries are measured on worlds of
+    known features (docs/recovery.md).
     """
-    return lr * min(1.0, (4608 / n_features) ** 0.5) * min(1.0, (576 / d_model) ** 0.5)
+    exponent = 0.5 if n_features > 4608 else 0.25
+    return lr * min(MOST, (4608 / n_features) ** exponent * (576 / d_model) ** 0.5)
+
+
+def short_run(*, n_features: int, d_model: int) -> Optimisation:
+    """A high rate that falls over most of the run: what runs of less than 10 million tokens gain most from."""
+    return Optimisation(lr=gentler(2.5e-3, n_features=n_features, d_model=d_model), warm_up=0.02, decay=0.8)
 
 
 def ramp(progress: float, share: float) -> float:
     """0 at the start, rising linearly to 1 at `share` of the run, then 1; always 1 when `share` is 0."""
     return 1.0 if share <= 0 else min(1.0, max(0.0, progress / share))
+
+
+START = 4
+"""k at the start of a run in which it falls, in multiples of k, unless k_start says otherwise."""
+
+
+def falling_k(k: int, k_start: int | None, k_anneal: float, n_features: int, *, progress: float) -> float:
+    """k at `progress` of the run: from `k_start` (4·k for None) linearly to k over the share `k_anneal`; k for 0.
+
+    While many features are active each of them gets gradients and finds a place of its own; with few from the start,
+    the first to grow take several true features, or several take the same one (measured: docs/recovery.md).
+    """
+    first = min(START * k, n_features) if k_start is None else k_start
+    return first + (k - first) * ramp(progress, k_anneal)

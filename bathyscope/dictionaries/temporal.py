@@ -9,7 +9,6 @@ out is an ordinary one over single tokens. Unit rows, because raw inner products
 activations, and with them the weight that the contrast has.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.batch_selection import check_selection, selection_optimisation
+from bathyscope.dictionaries.batch_selection import check_selection
 from bathyscope.dictionaries.batch_topk import BatchTopKTrainee
 from bathyscope.dictionaries.blocks import equal_widths
 from bathyscope.dictionaries.codes import Codes
@@ -26,8 +25,9 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.select import Pairs
 from bathyscope.dictionaries.matryoshka import prefixes
+from bathyscope.dictionaries.ranges import require_not_negative, require_positive
 from bathyscope.dictionaries.running_threshold import least_kept
-from bathyscope.dictionaries.schedule import Optimisation
+from bathyscope.dictionaries.schedule import Optimisation, short_run
 from bathyscope.dictionaries.trainee import Example, Loss, Trainee
 from bathyscope.errors import ConfigError
 
@@ -49,9 +49,9 @@ class Temporal:
     normalise: bool = True
     """Whether high-level codes are compared as unit vectors (not in the paper's code)."""
     k_start: int | None = None
-    """Mean number of active features at the start of the run, from which it falls to k; None is k throughout."""
+    """Mean number of active features at the start of the run; None is 4·k. Needs a k_anneal."""
     k_anneal: float = 0.0
-    """Share of the run over which k_start falls to k, linearly; 0 without k_start."""
+    """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     k_aux: int | None = None
     """Dead features that guess the residual; None takes the power of two nearest to half the width."""
     aux_coefficient: float = 1 / 32
@@ -67,10 +67,8 @@ class Temporal:
         check_selection(self)
         if not 0 < self.high_level < 1 or not 0 < self.n_high_level < self.n_features:
             raise ConfigError(f"high_level is {self.high_level}: expected a share of the features, above 0, below 1")
-        if not 0 <= self.contrast < math.inf:
-            raise ConfigError(f"contrast is {self.contrast}: expected 0 or a positive number")
-        if not 0 < self.temperature < math.inf:
-            raise ConfigError(f"temperature is {self.temperature}: expected a positive number")
+        require_not_negative(self, "contrast")
+        require_positive(self, "temperature")
 
     @property
     def n_high_level(self) -> int:
@@ -88,7 +86,7 @@ class Temporal:
 
     def optimisation(self, d_model: int) -> Optimisation:
         """That of TopK, for the width of one token."""
-        return selection_optimisation(self, self.split(d_model)[0])
+        return short_run(n_features=self.n_features, d_model=self.split(d_model)[0])
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D` over both tokens."""
@@ -132,9 +130,8 @@ class TemporalTrainee(Trainee):
             parts["contrast"] = self.kind.contrast * contrast(
                 z_MH[:n], z_MH[n:], temperature=self.kind.temperature, normalise=self.kind.normalise
             )
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
+        return Loss.sum_of(
+            parts,
             squared_error=error.residual_ND[n:].square().sum(),
             target=moments(both_MD[n:]),
             fires_F=fires_F,

@@ -5,7 +5,6 @@ L = ‖x - x̂‖² / Var(x) + α · ‖e - ê‖² / Var(e),  e = x - x̂ witho
 Multi-TopK adds ⅛ · ‖x - x̂₄‖² / Var(x) with x̂₄ from the 4k largest, so that further features mean something too.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
-from bathyscope.dictionaries.adopt import adopted
+from bathyscope.dictionaries.adopt import adopted, take_over
 from bathyscope.dictionaries.aligned import align, align_gradients, require_aligned
 from bathyscope.dictionaries.auxiliary import auxiliary_loss, default_k_aux, share_of_variation
 from bathyscope.dictionaries.codes import Codes
@@ -25,8 +24,9 @@ from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.select import Pairs, select_among
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
+from bathyscope.dictionaries.ranges import require_falling_k, require_not_negative, require_positive
 from bathyscope.dictionaries.rules import Largest
-from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
+from bathyscope.dictionaries.schedule import Optimisation, falling_k, short_run
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
@@ -41,9 +41,9 @@ class TopK:
     k: int = 32
     """Most active features per token."""
     k_start: int | None = None
-    """Most active features at the start of the run, from which the number falls to k; None is k throughout."""
+    """Most active features per token at the start of the run; None is 4·k. Needs a k_anneal."""
     k_anneal: float = 0.0
-    """Share of the run over which k_start falls to k, linearly; 0 without k_start."""
+    """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     multi_k: int | None = None
     """A larger number of active features that is to reconstruct too, 4·k in the paper; None leaves it at k."""
     multi_coefficient: float = 1 / 8
@@ -60,36 +60,18 @@ class TopK:
     """Keep the inner product of encoder and decoder rows at 1 (arXiv 2605.18629); helps long runs, harms short ones."""
 
     def __post_init__(self) -> None:
-        if self.n_features <= 0:
-            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
-        if not 0 < self.k <= self.n_features:
-            raise ConfigError(f"k is {self.k}: expected 1 to n_features = {self.n_features}")
-        if self.k_start is not None and not self.k <= self.k_start <= self.n_features:
+        require_positive(self, "n_features", "k_aux", "multi_coefficient", "dead_after_tokens")
+        require_not_negative(self, "aux_coefficient")
+        require_falling_k(self.k, self.k_start, self.k_anneal, self.n_features)
+        if self.multi_k is not None and not self.k_at(0.0) < self.multi_k <= self.n_features:
             raise ConfigError(
-                f"k_start is {self.k_start}: expected k = {self.k} to n_features = {self.n_features}, or None"
+                f"multi_k is {self.multi_k}: expected more than {self.k_at(0.0)} (the k it begins with), "
+                f"at most n_features = {self.n_features}"
             )
-        if not 0 <= self.k_anneal <= 1 or (self.k_anneal > 0) != (self.k_start is not None):
-            raise ConfigError(
-                f"k_anneal is {self.k_anneal} and k_start {self.k_start}: "
-                "expected a share of the run with a k_start, or 0"
-            )
-        if self.multi_k is not None and not max(self.k, self.k_start or 0) < self.multi_k <= self.n_features:
-            raise ConfigError(
-                f"multi_k is {self.multi_k}: expected more than k and k_start, at most n_features = {self.n_features}"
-            )
-        if not 0 < self.multi_coefficient < math.inf:
-            raise ConfigError(f"multi_coefficient is {self.multi_coefficient}: expected a positive number")
-        if self.k_aux is not None and self.k_aux <= 0:
-            raise ConfigError(f"k_aux is {self.k_aux}: expected a positive number, or None for the default")
-        if not 0 <= self.aux_coefficient < math.inf:
-            raise ConfigError(f"aux_coefficient is {self.aux_coefficient}: expected 0 or a positive number")
-        if self.dead_after_tokens <= 0:
-            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
 
     def optimisation(self, d_model: int) -> Optimisation:
         """A high rate that falls over most of the run: what short runs (under 10 million tokens) gain most from."""
-        lr = gentler(2.5e-3, n_features=self.n_features, d_model=d_model)
-        return Optimisation(lr=lr, warm_up=0.02, decay=0.8)
+        return short_run(n_features=self.n_features, d_model=d_model)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`: the part that is learnt has unit variance, however large the mean."""
@@ -101,11 +83,7 @@ class TopK:
 
     def k_at(self, progress: float) -> int:
         """Most active features at `progress` of the run."""
-        return (
-            self.k
-            if self.k_start is None
-            else round(self.k_start + (self.k - self.k_start) * ramp(progress, self.k_anneal))
-        )
+        return round(falling_k(self.k, self.k_start, self.k_anneal, self.n_features, progress=progress))
 
 
 class TopKTrainee(Trainee):
@@ -140,10 +118,9 @@ class TopKTrainee(Trainee):
         if self.kind.aux_coefficient > 0:
             dead_F = self.silence.after(fires_F, len(x_ND)) >= self.kind.dead_after_tokens
             parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(x_ND, error.residual_ND, dead_F)
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=error.squared.detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=error.squared,
             target=target,
             fires_F=fires_F,
         )
@@ -187,11 +164,7 @@ class TopKTrainee(Trainee):
         weights = adopted(dictionary, shape=shape, rule=Largest(k=self.kind.k), subtract_b_dec=True, scale=scale)
         if self.kind.aligned:
             require_aligned(weights.W_enc, weights.W_dec)
-        with torch.no_grad():
-            self.W_enc_FD.copy_(weights.W_enc.T)
-            self.b_enc_F.copy_(weights.b_enc)
-            self.W_dec_FD.copy_(weights.W_dec)
-            self.b_pre_D.copy_(weights.b_dec)
+        take_over(weights, self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_pre_D)
 
     def _pairs(self, x_ND: Tensor, k: int) -> Pairs:
         return encode_largest(x_ND, self.b_pre_D, self.W_enc_FD, self.b_enc_F, k)

@@ -38,6 +38,25 @@ class Loss:
     seen: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     """Detached figures of the batch that `after_step` takes into running averages, such as the least kept code."""
 
+    @staticmethod
+    def sum_of(
+        parts: Mapping[str, Float[Tensor, ""]],
+        *,
+        squared_error: Float[Tensor, ""],
+        target: Moments,
+        fires_F: Int[Tensor, " F"],
+        seen: Mapping[str, Tensor] | None = None,
+    ) -> "Loss":
+        """The loss whose total is the sum of `parts`; all other gradients are cut."""
+        return Loss(
+            total=torch.stack(list(parts.values())).sum(),
+            parts={name: part.detach() for name, part in parts.items()},
+            squared_error=squared_error.detach(),
+            target=target,
+            fires_F=fires_F,
+            seen=seen or {},
+        )
+
 
 class Example(NamedTuple):
     """What the finished dictionary reads of a batch, and what it is to give."""

@@ -8,7 +8,6 @@ replaced by top-k, which reaches a given L0 without a search. The two biases dif
 (what its training could do, b_enc does), b_out begins as the output's mean.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,8 +26,9 @@ from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.select import Pairs
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
+from bathyscope.dictionaries.ranges import require_k, require_not_negative, require_positive
 from bathyscope.dictionaries.rules import Largest
-from bathyscope.dictionaries.schedule import Optimisation, gentler
+from bathyscope.dictionaries.schedule import Optimisation, short_run
 from bathyscope.dictionaries.trainee import Example, Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
@@ -61,18 +61,9 @@ class Transcoder:
     """Tokens of silence after which a feature counts as dead."""
 
     def __post_init__(self) -> None:
-        if self.n_features <= 0:
-            raise ConfigError(f"n_features is {self.n_features}: expected a positive number")
-        if not 0 < self.k <= self.n_features:
-            raise ConfigError(f"k is {self.k}: expected 1 to n_features = {self.n_features}")
-        if self.d_in is not None and self.d_in <= 0:
-            raise ConfigError(f"d_in is {self.d_in}: expected a positive width, or None for half of the batch's")
-        if self.k_aux is not None and self.k_aux <= 0:
-            raise ConfigError(f"k_aux is {self.k_aux}: expected a positive number, or None for the default")
-        if not 0 <= self.aux_coefficient < math.inf:
-            raise ConfigError(f"aux_coefficient is {self.aux_coefficient}: expected 0 or a positive number")
-        if self.dead_after_tokens <= 0:
-            raise ConfigError(f"dead_after_tokens is {self.dead_after_tokens}: expected a positive number of tokens")
+        require_positive(self, "n_features", "d_in", "k_aux", "dead_after_tokens")
+        require_not_negative(self, "aux_coefficient")
+        require_k(self.k, self.n_features)
 
     @property
     def reads_previous(self) -> bool:
@@ -89,8 +80,7 @@ class Transcoder:
 
     def optimisation(self, d_model: int) -> Optimisation:
         """That of TopK, for the wider of the two places."""
-        lr = gentler(2.5e-3, n_features=self.n_features, d_model=max(self.split(d_model)))
-        return Optimisation(lr=lr, warm_up=0.02, decay=0.8)
+        return short_run(n_features=self.n_features, d_model=max(self.split(d_model)))
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> BlockScale:
         """A scalar for the input and one for the output: MLP outputs are often far smaller than what the MLP reads."""
@@ -141,10 +131,9 @@ class TranscoderTrainee(Trainee):
         if self.kind.aux_coefficient > 0:
             dead_F = self.silence.after(fires_F, len(x_ND)) >= self.kind.dead_after_tokens
             parts["auxiliary"] = self.kind.aux_coefficient * self.auxiliary(x_ND, error.residual_ND, dead_F)
-        return Loss(
-            total=torch.stack(list(parts.values())).sum(),
-            parts={name: part.detach() for name, part in parts.items()},
-            squared_error=error.squared.detach(),
+        return Loss.sum_of(
+            parts,
+            squared_error=error.squared,
             target=target,
             fires_F=fires_F,
         )

@@ -4,7 +4,7 @@ Knows sums per document and ratios of them; knows nothing of what the sums mean.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,3 +63,14 @@ def by_document(documents_N: NDArray[np.integer], sums_NM: NDArray[np.float64]) 
     totals_GM = np.zeros((int(groups_N.max(initial=-1)) + 1, sums_NM.shape[1]))
     np.add.at(totals_GM, groups_N, sums_NM)
     return totals_GM
+
+
+def over_runs(values: Sequence[float]) -> Interval:
+    """The mean of independent runs with Student's 95 % interval for it; (-inf, inf) for a single run."""
+    from scipy.stats import t
+
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return Interval(value=mean, low=-np.inf, high=np.inf, n=n)
+    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return Interval(value=mean, low=mean - half, high=mean + half, n=n)

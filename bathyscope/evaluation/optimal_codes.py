@@ -97,7 +97,7 @@ def l1_for(
     high = float((centred(dictionary, sample_ND) @ dictionary.W_dec.T).abs().max())
     low, l1, found = 0.0, high / 4, 0.0
     for _ in range(SEARCH_ROUNDS):
-        solver = Fista(l1=l1, non_negative=not is_signed, n_steps=settings.n_steps, tolerance=settings.tolerance)
+        solver = Fista(l1=l1, is_signed=is_signed, n_steps=settings.n_steps, tolerance=settings.tolerance)
         found = recode(dictionary, sample_ND, solver).l0()
         if abs(found - l0) <= CLOSE * l0:
             return l1
@@ -116,18 +116,16 @@ def _ways(
     def fista_codes() -> Codes:
         if not l1_codes:
             l1 = l1_for(x_ND, subject, float(k), settings, is_signed=is_signed)
-            solver = Fista(l1=l1, non_negative=not is_signed, n_steps=settings.n_steps, tolerance=settings.tolerance)
+            solver = Fista(l1=l1, is_signed=is_signed, n_steps=settings.n_steps, tolerance=settings.tolerance)
             l1_codes.append(recode(subject, x_ND, solver))
         return l1_codes[0]
 
     return {
         "encoder": lambda: subject.encode(x_ND),
         "matching pursuit": lambda: recode(subject, x_ND, Pursuit(k=k, is_signed=is_signed)),
-        "orthogonal pursuit": lambda: recode(subject, x_ND, OrthogonalPursuit(k=k, non_negative=not is_signed)),
+        "orthogonal pursuit": lambda: recode(subject, x_ND, OrthogonalPursuit(k=k, is_signed=is_signed)),
         "FISTA": fista_codes,
-        "FISTA, refitted": lambda: refit(
-            centred(subject, x_ND), subject.W_dec, fista_codes(), non_negative=not is_signed
-        ),
+        "FISTA, refitted": lambda: refit(centred(subject, x_ND), subject.W_dec, fista_codes(), is_signed=is_signed),
     }
 
 

@@ -4,6 +4,7 @@ Each latent (dictionary feature) is compared with its best-matching true feature
 Figures of a dictionary without learning, and the chance of a match as good by accident, belong beside these.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import torch
@@ -13,7 +14,8 @@ from torch import Tensor
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.chance import false_discoveries, match_probability
-from bathyscope.evaluation.worlds.world import World
+from bathyscope.evaluation.worlds.world import Sample, World, own_seed
+from bathyscope.progress import report
 
 CHUNK = 2048
 """Activations compared at once."""
@@ -59,35 +61,31 @@ FIGURES = tuple(field.name for field in fields(Recovery))
 """Names of the figures, in order."""
 
 
-def recovery(dictionary: Dictionary, world: World, *, n_tokens: int = 20_000, seed: int = 1_000_003) -> Recovery:
+def recovery(dictionary: Dictionary, world: World, *, n_tokens: int = 20_000, seed: int = 0) -> Recovery:
     """Compare `dictionary` with the true features of `world`, on `n_tokens` fresh activations drawn from `seed`.
 
     Raises ConfigError for another width. Memory: a chunk of activations times latents and times true features.
     """
-    if dictionary.d_model != world.settings.d_model:
-        raise ConfigError(
-            f"the dictionary reads width {dictionary.d_model}, the world has width {world.settings.d_model}"
-        )
-    cosines_FG = _unit(dictionary.W_dec) @ world.directions_GD.T
-    best_F = cosines_FG.abs().argmax(1)
-    counts = _count(dictionary, world, _pairs(world, cosines_FG, best_F), best_F, n_tokens=n_tokens, seed=seed)
-    true_F, fires_F, both_F = counts.true_F, counts.fires_F, counts.both_F
-    cosine_F = cosines_FG.abs().gather(1, best_F[:, None])[:, 0]
-    chance_F = match_probability(cosine_F, n_true=world.settings.n_true, d_model=world.settings.d_model)
-    return Recovery(
-        f1=_mean(2 * both_F / (fires_F + true_F).clamp_min(1)),
-        precision=_mean(both_F / fires_F.clamp_min(1)),
-        recall=_mean(both_F / true_F.clamp_min(1)),
-        mcc=mean_matched_cosine(cosines_FG),
-        uniqueness=len(best_F.unique()) / len(best_F),
-        variance_explained=counts.variance_explained,
-        beyond_chance=float((~false_discoveries(chance_F)).double().mean()),
-        absorption=counts.absorption(),
-        splitting=_splitting(best_F, cosine_F),
-        hedging=_hedging(dictionary.W_dec, world, best_F),
-        l0=float(fires_F.sum()) / n_tokens,
-        dead=float((fires_F == 0).double().mean()),
-    )
+    return recoveries({"": dictionary}, world, n_tokens=n_tokens, seed=seed)[""]
+
+
+def recoveries(
+    dictionaries: Mapping[str, Dictionary], world: World, *, n_tokens: int = 20_000, seed: int = 0
+) -> dict[str, Recovery]:
+    """The same for several dictionaries, on the same activations."""
+    for dictionary in dictionaries.values():
+        if dictionary.d_model != world.settings.d_model:
+            raise ConfigError(
+                f"the dictionary reads width {dictionary.d_model}, the world has width {world.settings.d_model}"
+            )
+    tallies = {name: _Tally(dictionary, world) for name, dictionary in dictionaries.items()}
+    generator = torch.Generator(world.device).manual_seed(own_seed("test", seed))
+    for first in range(0, n_tokens, CHUNK):
+        sample = world.sample(min(CHUNK, n_tokens - first), generator=generator)
+        for number, tally in enumerate(tallies.values()):
+            tally.add(sample)
+            report("recovery", first * len(tallies) + number * len(sample.x_ND), n_tokens * len(tallies), "tokens")
+    return {name: tally.figures() for name, tally in tallies.items()}
 
 
 def mean_matched_cosine(cosines_FG: Float[Tensor, "F G"]) -> float:
@@ -99,26 +97,76 @@ def mean_matched_cosine(cosines_FG: Float[Tensor, "F G"]) -> float:
     return float(sizes[rows, columns].mean())
 
 
-@dataclass(slots=True, kw_only=True)
-class _Counts:
-    """Sums over the sample."""
+class _Tally:
+    """Sums over the sample for one dictionary."""
 
-    fires_F: Tensor
-    true_F: Tensor
-    both_F: Tensor
-    child_Q: Tensor
-    absorbed_Q: Tensor
-    alone_Q: Tensor
-    missed_Q: Tensor
-    variance_explained: float = 0.0
+    def __init__(self, dictionary: Dictionary, world: World) -> None:
+        self.dictionary, self.world, self.n = dictionary, world, 0
+        self.cosines_FG = _unit(dictionary.W_dec) @ world.directions_GD.T
+        self.best_F = self.cosines_FG.abs().argmax(1)
+        self.pairs = _pairs(world, self.cosines_FG, self.best_F)
+        self.fires_F, self.true_F, self.both_F = self._zeros(3, dictionary.n_features)
+        self.child_Q, self.absorbed_Q, self.alone_Q, self.missed_Q = self._zeros(4, len(self.pairs.child_Q))
+        self.sum_D = self._zeros(1, world.settings.d_model)[0]
+        self.error, self.square = 0.0, 0.0
 
-    def absorption(self) -> float:
+    def add(self, sample: Sample) -> None:
+        """Take in a chunk."""
+        x_ND, amounts_NG, _ = sample
+        codes = self.dictionary.encode(x_ND)
+        fires_NF, true_NG = codes.dense() != 0, amounts_NG > 0
+        true_NF = true_NG[:, self.best_F]
+        self.fires_F += fires_NF.sum(0)
+        self.true_F += true_NF.sum(0)
+        self.both_F += (fires_NF & true_NF).sum(0)
+        self._add_pairs(fires_NF, true_NG)
+        self.error += float((x_ND - self.dictionary.decode(codes)).double().square().sum())
+        shifted_ND = x_ND.double() - self.world.offset_D
+        self.square += float(shifted_ND.square().sum())
+        self.sum_D += shifted_ND.sum(0)
+        self.n += len(x_ND)
+
+    def figures(self) -> Recovery:
+        """What the sums say."""
+        both_F, fires_F, true_F = self.both_F, self.fires_F, self.true_F
+        cosine_F = self.cosines_FG.abs().gather(1, self.best_F[:, None])[:, 0]
+        settings = self.world.settings
+        chance_F = match_probability(cosine_F, n_true=settings.n_true, d_model=settings.d_model)
+        return Recovery(
+            f1=_mean(2 * both_F / (fires_F + true_F).clamp_min(1)),
+            precision=_mean(both_F / fires_F.clamp_min(1)),
+            recall=_mean(both_F / true_F.clamp_min(1)),
+            mcc=mean_matched_cosine(self.cosines_FG),
+            uniqueness=len(self.best_F.unique()) / len(self.best_F),
+            variance_explained=1 - self.error / (self.square - float(self.sum_D.square().sum()) / self.n),
+            beyond_chance=float((~false_discoveries(chance_F)).double().mean()),
+            absorption=self._absorption(),
+            splitting=_splitting(self.best_F, cosine_F),
+            hedging=_hedging(self.dictionary.W_dec, self.world, self.best_F),
+            l0=float(fires_F.sum()) / self.n,
+            dead=float((fires_F == 0).double().mean()),
+        )
+
+    def _add_pairs(self, fires_NF: Tensor, true_NG: Tensor) -> None:
+        pairs, parents_G = self.pairs, self.world.parents_G.to(true_NG.device)
+        silent_NQ = ~fires_NF[:, pairs.parent_latent_Q]
+        child_NQ = true_NG[:, pairs.child_Q] & fires_NF[:, pairs.child_latent_Q]
+        alone_NQ = (true_NG & ~_has_child(true_NG, parents_G))[:, pairs.parent_Q]
+        self.child_Q += child_NQ.sum(0)
+        self.absorbed_Q += (child_NQ & silent_NQ).sum(0)
+        self.alone_Q += alone_NQ.sum(0)
+        self.missed_Q += (alone_NQ & silent_NQ).sum(0)
+
+    def _absorption(self) -> float:
         """Mean over pairs with enough tokens, see `Recovery.absorption`."""
         enough_Q = (self.child_Q >= LEAST_BOTH) & (self.alone_Q >= LEAST_BOTH)
         if not bool(enough_Q.any()):
             return float("nan")
         excess_Q = self.absorbed_Q / self.child_Q.clamp_min(1) - self.missed_Q / self.alone_Q.clamp_min(1)
         return float(excess_Q[enough_Q].mean())
+
+    def _zeros(self, count: int, size: int) -> list[Tensor]:
+        return [torch.zeros(size, dtype=torch.float64, device=self.cosines_FG.device) for _ in range(count)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,41 +193,6 @@ def _pairs(world: World, cosines_FG: Tensor, best_F: Tensor) -> _Pairs:
     return _Pairs(
         parent_Q=parent, child_Q=children, parent_latent_Q=latent_G[parent], child_latent_Q=latent_G[children]
     )
-
-
-def _count(dictionary: Dictionary, world: World, pairs: _Pairs, best_F: Tensor, *, n_tokens: int, seed: int) -> _Counts:
-    """One pass over the sample."""
-    f, q, device = dictionary.n_features, len(pairs.child_Q), best_F.device
-    counts = _Counts(
-        **{name: torch.zeros(f, dtype=torch.float64, device=device) for name in ("fires_F", "true_F", "both_F")},
-        **{
-            name: torch.zeros(q, dtype=torch.float64, device=device)
-            for name in ("child_Q", "absorbed_Q", "alone_Q", "missed_Q")
-        },
-    )
-    generator = torch.Generator(world.device).manual_seed(seed)
-    error, square, sum_D = 0.0, 0.0, torch.zeros(world.settings.d_model, dtype=torch.float64, device=device)
-    parents_G = world.parents_G.to(device)
-    for first in range(0, n_tokens, CHUNK):
-        x_ND, amounts_NG, _ = world.sample(min(CHUNK, n_tokens - first), generator=generator)
-        codes = dictionary.encode(x_ND)
-        fires_NF, true_NG = codes.dense() != 0, amounts_NG > 0
-        counts.fires_F += fires_NF.sum(0)
-        counts.true_F += true_NG[:, best_F].sum(0)
-        counts.both_F += (fires_NF & true_NG[:, best_F]).sum(0)
-        silent_NQ = ~fires_NF[:, pairs.parent_latent_Q]
-        child_NQ = true_NG[:, pairs.child_Q] & fires_NF[:, pairs.child_latent_Q]
-        alone_NQ = (true_NG & ~_has_child(true_NG, parents_G))[:, pairs.parent_Q]
-        counts.child_Q += child_NQ.sum(0)
-        counts.absorbed_Q += (child_NQ & silent_NQ).sum(0)
-        counts.alone_Q += alone_NQ.sum(0)
-        counts.missed_Q += (alone_NQ & silent_NQ).sum(0)
-        error += float((x_ND - dictionary.decode(codes)).double().square().sum())
-        shifted_ND = x_ND.double() - world.offset_D
-        square += float(shifted_ND.square().sum())
-        sum_D += shifted_ND.sum(0)
-    counts.variance_explained = 1 - error / (square - float(sum_D.square().sum()) / n_tokens)
-    return counts
 
 
 def _has_child(true_NG: Tensor, parents_G: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ def test_the_kl_through_the_dictionary_falls(of, tmp_path) -> None:
     model = tiny_model()
     asked = through(model=model)
     before = {name: parameter.clone() for name, parameter in model.network.named_parameters()}
-    settings = TrainSettings(n_tokens=6000, start_rows=1000)
+    settings = TrainSettings(n_tokens=6000, start_rows=1000, lr=2e-3)
     plain = train(through(model=model), of, settings=settings)
     kind = EndToEnd(of=of, reconstruction=0.1)
     dictionary = train(asked, kind, out=tmp_path / "d", settings=settings, through=asked)

@@ -117,7 +117,7 @@ def test_a_member_cannot_take_the_name_of_the_comparison(folder, tmp_path, capsy
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--kinds", "topk", "tpok"], "no kind named 'tpok'; expected one of:"),
+        (["--kinds", "topk", "tpok"], "'tpok' is no kind; a sweep takes: "),
         (["--k", "4", "4"], "topk-4608-4 is asked twice"),
         (["--n-features", "48", "--k", "64"], "k is 64: expected 1 to n_features = 48"),
         (["--members", "nowhere.json"], "nowhere.json does not exist"),
@@ -163,10 +163,11 @@ def test_the_grid_has_every_combination_once_and_short_names():
     assert list(grid(["TopK"], n_features=[8], k=[1], seeds=[0, 1])) == ["topk-8-1-seed0", "topk-8-1-seed1"]
 
 
-def test_a_kind_that_needs_more_than_a_size_is_refused():
-    assert "frozen" in kind_names()
-    with pytest.raises(ConfigError, match="frozen needs more than a size"):
-        grid(["frozen"], n_features=[8], k=[1], seeds=[0])
+@pytest.mark.parametrize("name", ["frozen", "endtoend", "transcoder", "crosscoder"])
+def test_a_kind_that_needs_more_than_a_size_or_another_place_is_refused(name):
+    with pytest.raises(ConfigError, match=f"'{name}' needs more than a size or reads several places, use `train`"):
+        grid([name], n_features=[8], k=[1], seeds=[0])
+    assert name not in kind_names() and {"topk", "temporal", "matchingpursuit"} < set(kind_names())
 
 
 @pytest.mark.parametrize(

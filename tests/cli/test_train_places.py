@@ -27,17 +27,19 @@ def test_a_transcoder_is_trained_from_two_hookpoints_in_the_order_given(stores, 
     places = ["--hookpoint", PLACES[0], "--hookpoint", PLACES[1]]
     words = ["train", "--activations", str(stores / "base"), "--out", str(tmp_path / "d"), *places, *RUN]
     assert main([*words, "--json", "transcoder", "--n-features", "16", "--k", "2", "--skip"]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])["hookpoint"] == PLACES[0]
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [said["hookpoint"], said["writes to"]] == PLACES
     found = load_dictionary(tmp_path / "d")
     assert [found.hookpoint, found.output_hookpoint] == PLACES and found.weights.W_skip is not None
 
 
-def test_a_crosscoder_is_trained_from_two_folders(stores, tmp_path):
+def test_a_crosscoder_is_trained_from_two_folders(stores, tmp_path, capsys):
     folders = ["--activations", str(stores / "base"), "--activations", str(stores / "chat")]
     words = ["train", *folders, "--out", str(tmp_path / "d"), "--hookpoint", PLACES[1], *RUN]
     assert main([*words, "crosscoder", "--n-features", "16", "--k", "2"]) == 0
     names = [block.name for block in load_dictionary(tmp_path / "d").blocks]
     assert names == [f"tiny-llama-{seed} {PLACES[1]}" for seed in (0, 1)]
+    assert ", ".join(names) in capsys.readouterr().out
 
 
 def test_a_single_place_is_refused_for_a_transcoder_with_one_clear_line(stores, tmp_path, capsys):

@@ -66,10 +66,13 @@ CASES: dict[type, Case] = {
     Gated: Case(kind=Gated(n_features=F, l1=2.0, dead_after_tokens=2000), most_active=F, has_exact_gradients=False),
     JumpReLU: Case(kind=JumpReLU(n_features=F, l0=4, dead_after_tokens=2000), most_active=F, has_exact_gradients=False),
     BatchTopK: Case(
-        kind=BatchTopK(n_features=F, k=4, dead_after_tokens=2000), most_active=F, matched=0.8, selects_by_batch=True
+        kind=BatchTopK(n_features=F, k=4, k_start=8, dead_after_tokens=2000),
+        most_active=F,
+        matched=0.8,
+        selects_by_batch=True,
     ),
     Matryoshka: Case(
-        kind=Matryoshka(n_features=F, k=4, groups=(0.25, 1.0), dead_after_tokens=2000),
+        kind=Matryoshka(n_features=F, k=4, k_start=8, groups=(0.25, 1.0), dead_after_tokens=2000),
         most_active=F,
         matched=0.7,
         selects_by_batch=True,
@@ -121,7 +124,7 @@ def gives(kind: KindSettings, batch_NW: Tensor) -> Tensor:
 @functools.cache
 def trained(kind: KindSettings) -> Dictionary:
     """What the kind's case has learnt; made when it is first asked for."""
-    return train(world_of(type(kind)).batches(256), kind, settings=TrainSettings(epochs=24))
+    return train(world_of(type(kind)).batches(256), kind, settings=TrainSettings(epochs=12))
 
 
 def trainee_of(kind: KindSettings, *, seed: int = 0, steps: int = 0) -> Trainee:

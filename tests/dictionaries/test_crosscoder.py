@@ -120,7 +120,7 @@ def test_gradients_of_both_forms_equal_finite_differences(form):
 @pytest.fixture(scope="module")
 def trained() -> Dictionary:
     world = two_models([1.0] * 16 + [0.0] * 8, d_model=16, n_tokens=4096)
-    kind = Crosscoder(n_features=32, k=2)
+    kind = Crosscoder(n_features=32, k=1)
     return train(world.batches(256), kind, settings=TrainSettings(epochs=16))
 
 
@@ -143,6 +143,21 @@ def test_a_crosscoder_reconstructs_every_block(trained):
         error_NM = (world.x_NW - trained.reconstruct(world.x_NW))[:, part]
         variation_NM = world.x_NW[:, part] - world.x_NW[:, part].mean(0)
         assert 1 - float(error_NM.square().sum() / variation_NM.square().sum()) > 0.6
+
+
+def test_training_goes_on_where_the_blocks_have_another_relative_size(trained):
+    x_NW = two_models([1.0] * 16 + [0.0] * 8, d_model=16, n_tokens=2048, seed=1).x_NW
+    x_NW = x_NW * torch.tensor([1.1] * 16 + [1.0] * 16)
+    kind = Crosscoder(n_features=32, k=2)
+    trainee, scale = kind.build(32, generator=torch.Generator().manual_seed(5)), kind.scale(x_NW)
+    assert scale.scalars != pytest.approx(trained.training["scale"]["scalars"], rel=1e-2)
+    trainee.adopt(trained, scale)
+    again = trainee.fold(scale)
+    torch.testing.assert_close(again.W_dec, trained.W_dec, rtol=1e-4, atol=1e-5)
+    assert again.encode(x_NW).l0() == pytest.approx(trained.encode(x_NW).l0(), rel=0.05)
+    far = dataclasses.replace(scale, scalars=(scale.scalars[0] / 100, scale.scalars[1]))
+    with pytest.raises(ConfigError, match="this kind holds a single positive one"):
+        trainee.adopt(trained, far)
 
 
 def test_what_needs_one_place_refuses_a_crosscoder_by_name(trained):

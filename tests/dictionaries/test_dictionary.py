@@ -122,7 +122,7 @@ def test_pickles_are_refused_with_what_to_do(ending, tmp_path):
 
 def test_a_single_file_is_refused(tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(ArtifactError, match="give the folder that holds it"):
+    with pytest.raises(ArtifactError, match="of a dictionary of ours give the folder"):
         load_dictionary(tmp_path / "weights.safetensors")
 
 

@@ -21,7 +21,10 @@ def test_a_ramp_over_no_share_is_always_full():
     assert ramp(0.0, 0.0) == 1
 
 
-@pytest.mark.parametrize(("n_features", "d_model", "factor"), [(64, 32, 1), (4608, 576, 1), (4 * 4608, 9 * 576, 1 / 6)])
+@pytest.mark.parametrize(
+    ("n_features", "d_model", "factor"),
+    [(64, 32, 4), (4608, 576, 1), (288, 576, 2), (4608, 144, 2), (4 * 4608, 9 * 576, 1 / 6)],
+)
 def test_larger_dictionaries_are_trained_more_gently(n_features, d_model, factor):
     assert gentler(0.6, n_features=n_features, d_model=d_model) == pytest.approx(0.6 * factor)
 

@@ -278,7 +278,8 @@ def test_a_diverging_run_stops_with_its_step_and_keeps_the_checkpoint(tmp_path, 
         return dataclasses.replace(found, total=found.total * torch.inf) if len(calls) == 7 else found
 
     monkeypatch.setattr(TopKTrainee, "loss", loss)
-    remedies = r"lower lr \(now 0.0025\), lengthen warm_up \(now 0.02 of the run\) or set a shorter clip_norm \(now 1\)"
+    lr = f"{KIND.optimisation(WORLD.x_ND.shape[1]).lr:g}"
+    remedies = rf"lower lr \(now {lr}\), lengthen warm_up \(now 0.02 of the run\) or set a shorter clip_norm \(now 1\)"
     with pytest.raises(ConfigError, match=rf"diverged at step 7 .*{remedies}.*checkpoint is kept in .*d.partial"):
         train(WORLD.batches(256), KIND, out=tmp_path / "d", settings=QUICK)
     state = json.loads((tmp_path / "d.partial" / "checkpoint" / "state.json").read_bytes())

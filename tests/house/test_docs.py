@@ -3,12 +3,17 @@
 import ast
 import re
 import runpy
+import typing
 from pathlib import Path
 
 import pytest
 
 import bathyscope
+from bathyscope.cli import train
 from bathyscope.cli.command import COMMANDS
+from bathyscope.dictionaries.end_to_end import EndToEnd
+from bathyscope.dictionaries.frozen import Frozen
+from bathyscope.dictionaries.kinds import Kind
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -58,6 +63,17 @@ def test_python_blocks_parse_and_use_public_names_only(file: Path) -> None:
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "bs":
                 assert node.attr in bathyscope.__all__, f"bs.{node.attr}"
+
+
+def test_every_kind_is_a_subcommand_and_has_its_row_in_the_table_of_kinds() -> None:
+    of_commands = {typing.get_args(kind)[0]: typing.get_args(kind)[1].name for kind in typing.get_args(train.Kind)}
+    assert set(of_commands) == set(typing.get_args(Kind)) - {Frozen, EndToEnd}, "`--frozen`, and Python"
+    assert [*of_commands.values()] == [cls.__name__.lower() for cls in of_commands], "as `sweep --kinds` calls them"
+    table = (ROOT / "docs" / "train.md").read_text().partition("| kind |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (.+?) \|", table, flags=re.MULTILINE)
+    assert [row for row in rows if row.startswith("`") and " " not in row] == [
+        f"`{name}`" for name in of_commands.values()
+    ]
 
 
 def test_every_word_of_the_glossary_stands_once() -> None:

@@ -1,11 +1,13 @@
 """Settings: frozen dataclasses whose every field says, in the line under it, what it means."""
 
 import ast
+import typing
 from pathlib import Path
 
 import pytest
 
 import bathyscope
+from bathyscope.dictionaries.kinds import Kind
 
 PACKAGE = Path(bathyscope.__file__).parent
 
@@ -27,18 +29,12 @@ def _is_settings(node: ast.ClassDef) -> bool:
     return is_dataclass and takes_settings
 
 
-PUBLIC_SETTINGS = {
+PUBLIC_SETTINGS = {cls.__name__ for cls in typing.get_args(Kind)} | {
     "Command",
-    "Crosscoder",
-    "EndToEnd",
     "Fista",
-    "MatchingPursuit",
     "MutualInformation",
     "OrthogonalPursuit",
     "Packing",
-    "ReLU",
-    "TopK",
-    "Transcoder",
 }
 """Settings classes whose name is the method's own."""
 

@@ -40,7 +40,7 @@ def test_activations_in_packed_rows_equal_those_of_separate_documents(architectu
         for name in everything:
             found = packed[name][row : row + 1, start : start + length]
             torch.testing.assert_close(
-                found, alone[name], rtol=1e-5, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}"
+                found, alone[name], rtol=1e-5, atol=3e-5, msg=lambda text, n=name: f"{n}: {text}"
             )
 
 

@@ -35,7 +35,7 @@ def fit_compiled(
     units_FD: Float[Tensor, "F D"],
     n_steps: int,
     *,
-    non_negative: bool,
+    is_signed: bool,
     residual_threshold: float,
 ) -> Fit:
     """Chosen unit rows and amounts from the Gram matrix; sums of the small systems in float64."""
@@ -47,7 +47,7 @@ def fit_compiled(
         tensors = (x_ND[i : i + n_rows].contiguous(), values_NK[i : i + n_rows], indices_NK[i : i + n_rows])
         pre_NF = tensors[0] @ units_FD.T
         arrays = [t.numpy() for t in (pre_NF, gram_FF, units_FD, *tensors)]
-        share_rows(_fit_rows, len(pre_NF), *arrays, non_negative, residual_threshold)
+        share_rows(_fit_rows, len(pre_NF), *arrays, is_signed, residual_threshold)
     return Fit(values_NK, indices_NK)
 
 
@@ -60,7 +60,7 @@ def _fit_rows(
     x: NDArray[Any],
     values: NDArray[Any],
     indices: NDArray[Any],
-    non_negative: bool,
+    is_signed: bool,
     threshold: float,
     start: int,
     stop: int,
@@ -75,7 +75,7 @@ def _fit_rows(
             continue
         chosen, n_chosen = indices[n], 0
         for t in range(n_k):
-            best = _strongest(pre[n], gram_, chosen, amounts, t, now, maxima, not non_negative)
+            best = _strongest(pre[n], gram_, chosen, amounts, t, now, maxima, is_signed)
             if best < 0 or not _grow(factor, gram_, chosen, t, best):
                 break
             chosen[t] = best
@@ -85,7 +85,7 @@ def _fit_rows(
                 system[t, i] = gram_[best, chosen[i]]
                 system[i, t] = system[t, i]
             _solve(factor, inner, amounts, n_chosen)
-            if non_negative:
+            if not is_signed:
                 _keep_positive(system, inner, amounts, n_chosen)
             if threshold > 0 and _left(x[n], units, chosen, amounts, n_chosen) < threshold:
                 break

@@ -15,9 +15,13 @@ Kernel = Callable[..., None]
 """A compiled function whose last two arguments are the first row and the row after the last."""
 
 
+LEAST_ROWS = 128
+"""Rows below which a second thread costs more than it saves."""
+
+
 def share_rows(kernel: Kernel, n_rows: int, *arguments: Any) -> None:
     """Call `kernel(*arguments, start, stop)` so that all rows 0…n_rows are visited once."""
-    n_threads = max(1, min(torch.get_num_threads(), n_rows))
+    n_threads = max(1, min(torch.get_num_threads(), n_rows // LEAST_ROWS))
     share(kernel, [n_rows * i // n_threads for i in range(n_threads + 1)], *arguments)
 
 

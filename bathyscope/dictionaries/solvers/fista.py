@@ -1,6 +1,6 @@
 """FISTA: the best codes under an L1 penalty, for any decoder (Beck and Teboulle 2009, SIAM J. Imaging Sciences 2(1)).
 
-min_c ½‖x - c @ W‖² + λ‖c‖₁   (c ≥ 0 if non-negative)
+min_c ½‖x - c @ W‖² + λ‖c‖₁   (c ≥ 0 unless signed)
 c⁺ = soft_{λ/Lip}(y - (y @ W - x) @ Wᵀ / Lip),  t⁺ = (1 + √(1 + 4t²))/2,  y⁺ = c⁺ + (t - 1)/t⁺ · (c⁺ - c)
 Each token is a problem of its own: where its objective would rise the step is taken back and its momentum starts anew
 (O'Donoghue and Candès 2015), so that the objective never rises.
@@ -35,8 +35,8 @@ class Fista:
 
     l1: float
     """λ, in units of the activations (rows of length 1)."""
-    non_negative: bool = True
-    """Whether codes are kept from being negative."""
+    is_signed: bool = False
+    """Whether codes may be negative."""
     n_steps: int = 500
     """Most steps."""
     tolerance: float = 1e-3
@@ -54,7 +54,7 @@ def fista(
     W_dec_FD: Float[Tensor, "F D"],
     l1: float,
     *,
-    non_negative: bool = True,
+    is_signed: bool = False,
     n_steps: int = 500,
     tolerance: float = 1e-3,
     start_NF: Float[Tensor, "N F"] | None = None,
@@ -64,7 +64,7 @@ def fista(
     `x_ND` is centred; rows are taken as they are. A token is done when `Lip·‖y - c⁺‖ ≤ tolerance · max_f |⟨x, d_f⟩|`:
     then no condition of optimality is off by more than twice that. Tokens that are not done after `n_steps` are logged.
     """
-    settings = Fista(l1=l1, non_negative=non_negative, n_steps=n_steps, tolerance=tolerance)
+    settings = Fista(l1=l1, is_signed=is_signed, n_steps=n_steps, tolerance=tolerance)
     x_ND, W_FD = x_ND.detach(), W_dec_FD.detach()
     lipschitz = largest_eigenvalue(W_FD)
     n_rows = max(1, CHUNK_BYTES // (4 * len(W_FD)))
@@ -117,12 +117,12 @@ def advance(
     l1: float,
     lipschitz: float,
     *,
-    non_negative: bool,
+    is_signed: bool,
 ) -> State:
     """One step of every token; no objective rises by more than rounding."""
     moved_NF = state.ahead_NF - (state.ahead_guess_ND - x_ND) @ W_FD.T / lipschitz
     codes_NF = (moved_NF - l1 / lipschitz).relu()
-    if not non_negative:
+    if is_signed:
         codes_NF -= (-moved_NF - l1 / lipschitz).relu()
     slope_N = lipschitz * (state.ahead_NF - codes_NF).norm(dim=1)
     guess_ND = codes_NF @ W_FD
@@ -172,7 +172,7 @@ def _solve(
     state = begin(x_ND[rows_M], W_FD, settings.l1, out_NF[rows_M])
     is_done_M = torch.zeros_like(rows_M, dtype=torch.bool)
     for step in range(1, settings.n_steps + 1):
-        state = advance(state, x_ND[rows_M], W_FD, settings.l1, lipschitz, non_negative=settings.non_negative)
+        state = advance(state, x_ND[rows_M], W_FD, settings.l1, lipschitz, is_signed=settings.is_signed)
         is_done_M |= state.slope_N <= limit_M  # later steps can only lower the objective further
         if step % CHECK_EVERY == 0 or step == settings.n_steps:
             out_NF[rows_M] = state.codes_NF

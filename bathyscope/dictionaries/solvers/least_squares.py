@@ -11,13 +11,11 @@ CHUNK_BYTES = 64 << 20
 """Size of the [rows, K, D] chosen directions held at once."""
 
 
-def refit(
-    x_ND: Float[Tensor, "N D"], W_dec_FD: Float[Tensor, "F D"], codes: Codes, *, non_negative: bool = False
-) -> Codes:
+def refit(x_ND: Float[Tensor, "N D"], W_dec_FD: Float[Tensor, "F D"], codes: Codes, *, is_signed: bool = True) -> Codes:
     """The same active features with the amounts that reconstruct `x_ND` (centred) best; no gradient.
 
     Takes off what an L1 penalty took too much of every code. Features that depend on each other share what they
-    explain; with `non_negative` some amounts may become 0.
+    explain; unless `is_signed` some amounts may become 0.
     """
     k, d = codes.values_NK.shape[1], x_ND.shape[1]
     n_rows = max(1, CHUNK_BYTES // max(1, 4 * k * d))
@@ -28,7 +26,7 @@ def refit(
         atoms_NKD = W_dec_FD.detach()[codes.indices_NK[of]] * is_active_NK[:, :, None]
         gram_NKK, inner_NK = atoms_NKD @ atoms_NKD.mT, (atoms_NKD @ x_ND[of].detach()[:, :, None])[:, :, 0]
         fitted_NK = (torch.linalg.pinv(gram_NKK, hermitian=True) @ inner_NK[:, :, None])[:, :, 0]
-        if non_negative:
+        if not is_signed:
             fitted_NK = non_negative_fit(fitted_NK, gram_NKK, inner_NK)
         parts.append(fitted_NK * is_active_NK)
     return Codes(torch.cat(parts), codes.indices_NK, codes.n_features)

@@ -18,18 +18,18 @@ def matching_pursuit(
     W_dec_FD: Float[Tensor, "F D"],
     n_steps: int,
     *,
-    non_negative: bool = False,
+    is_signed: bool = True,
     residual_threshold: float = 0.0,
 ) -> Codes:
     """Codes of at most `n_steps` atoms per token with `x ≈ codes.dense() @ W_dec_FD`.
 
-    `x_ND` is centred. Rows may have any length; a row of zeros is never taken. With `non_negative` a token without
+    `x_ND` is centred. Rows may have any length; a row of zeros is never taken. Unless `is_signed` a token without
     positive inner product is done. A token is also done after a step that leaves less than `residual_threshold`.
     """
     check_steps(n_steps, residual_threshold)
     length_F = W_dec_FD.norm(dim=1)
     units_FD = W_dec_FD / length_F.clamp_min(1e-30)[:, None]
-    limits = Limits(n_steps, is_signed=not non_negative, residual_threshold=residual_threshold)
+    limits = Limits(n_steps, is_signed=is_signed, residual_threshold=residual_threshold)
     values_NK, indices_NK = merged(pursue(x_ND, units_FD, limits))
     length_NK = torch.where(values_NK != 0, length_F[indices_NK], 1)
     return Codes(values_NK / length_NK, indices_NK, len(W_dec_FD))

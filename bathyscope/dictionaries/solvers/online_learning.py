@@ -96,9 +96,9 @@ def coding_rule(solver: Solver, l0: float) -> Pursuit:
         case Pursuit():
             return solver
         case OrthogonalPursuit():
-            return Pursuit(k=solver.k, residual_threshold=solver.residual_threshold, is_signed=not solver.non_negative)
+            return Pursuit(k=solver.k, residual_threshold=solver.residual_threshold, is_signed=solver.is_signed)
         case Fista():
-            return Pursuit(k=max(1, round(l0)), is_signed=not solver.non_negative)
+            return Pursuit(k=max(1, round(l0)), is_signed=solver.is_signed)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Orthogonal matching pursuit on any decoder (Pati et al. 1993): after each choice all amounts are fitted again.
 
 S = {};  n_steps times: S ← S ∪ argmax_f |⟨r, u_f⟩|,  c_S = argmin_c ‖x - c @ W_S‖²,  r = x - c_S @ W_S
-Non-negative: the argmax of ⟨r, u_f⟩ where positive, and the fit keeps c ≥ 0 (Bruckstein et al. 2008); an atom whose
+Unsigned: the argmax of ⟨r, u_f⟩ where positive, and the fit keeps c ≥ 0 (Bruckstein et al. 2008); an atom whose
 amount becomes 0 stays in S and is not counted. The compiled path is in `kernels/orthogonal.py`.
 """
 
@@ -25,8 +25,8 @@ class OrthogonalPursuit:
 
     k: int
     """Most active features per token."""
-    non_negative: bool = True
-    """Whether codes are kept from being negative."""
+    is_signed: bool = False
+    """Whether codes may be negative."""
     residual_threshold: float = 0.0
     """A token is done once its residual is shorter than this."""
 
@@ -36,7 +36,7 @@ def orthogonal_pursuit(
     W_dec_FD: Float[Tensor, "F D"],
     n_steps: int,
     *,
-    non_negative: bool = False,
+    is_signed: bool = True,
     residual_threshold: float = 0.0,
 ) -> Codes:
     """Codes of at most `n_steps` atoms per token with `x ≈ codes.dense() @ W_dec_FD`, without gradient.
@@ -53,7 +53,7 @@ def orthogonal_pursuit(
     fit = fit_compiled if is_compiled and len(x_ND) * n_steps >= f else fit_reference
     n_rows = max(1, CHUNK_BYTES // (4 * max(f, n_steps * x_ND.shape[1]))) if fit is fit_reference else len(x_ND)
     parts = [
-        fit(x_ND[i : i + n_rows], units_FD, n_steps, non_negative=non_negative, residual_threshold=residual_threshold)
+        fit(x_ND[i : i + n_rows], units_FD, n_steps, is_signed=is_signed, residual_threshold=residual_threshold)
         for i in range(0, max(len(x_ND), 1), max(n_rows, 1))
     ]
     values_NK, indices_NK = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
@@ -66,7 +66,7 @@ def fit_reference(
     units_FD: Float[Tensor, "F D"],
     n_steps: int,
     *,
-    non_negative: bool,
+    is_signed: bool,
     residual_threshold: float,
 ) -> Fit:
     """The definition: residuals compared with all atoms at each step, fits by the pseudo-inverse. Any device."""
@@ -76,7 +76,7 @@ def fit_reference(
     is_going_N = x_ND.isfinite().all(1)
     for t in range(n_steps):
         pre_NF = residual_ND @ units_FD.T
-        strength_N, best_N = (pre_NF if non_negative else pre_NF.abs()).max(1)
+        strength_N, best_N = (pre_NF.abs() if is_signed else pre_NF).max(1)
         chosen_NTD = units_FD[indices_NK[:, :t]]
         away_ND = units_FD[best_N] - _project(units_FD[best_N], chosen_NTD)
         is_going_N = is_going_N & (strength_N > 0) & (away_ND.square().sum(1) > DEPENDENT)
@@ -84,7 +84,7 @@ def fit_reference(
         atoms_NTD = units_FD[indices_NK[:, : t + 1]]
         gram_NTT, inner_NT = atoms_NTD @ atoms_NTD.mT, (atoms_NTD @ x_ND[:, :, None])[:, :, 0]
         fitted_NT = (torch.linalg.pinv(gram_NTT, hermitian=True) @ inner_NT[:, :, None])[:, :, 0]
-        if non_negative:
+        if not is_signed:
             fitted_NT = non_negative_fit(fitted_NT, gram_NTT, inner_NT)
         values_NK[:, : t + 1] = torch.where(is_going_N[:, None], fitted_NT, values_NK[:, : t + 1])
         residual_ND = x_ND - (values_NK[:, None, : t + 1] @ atoms_NTD)[:, 0]

@@ -47,8 +47,8 @@ def solve(x_ND: Float[Tensor, "N D"], W_dec_FD: Float[Tensor, "F D"], solver: So
         case Pursuit():
             return Codes(*merged(pursue(x_ND, W_dec_FD, solver.limits)), len(W_dec_FD))
         case OrthogonalPursuit():
-            limits = {"non_negative": solver.non_negative, "residual_threshold": solver.residual_threshold}
+            limits = {"is_signed": solver.is_signed, "residual_threshold": solver.residual_threshold}
             return orthogonal_pursuit(x_ND, W_dec_FD, solver.k, **limits)
         case Fista():
             limits = {"n_steps": solver.n_steps, "tolerance": solver.tolerance}
-            return fista(x_ND, W_dec_FD, solver.l1, non_negative=solver.non_negative, **limits)
+            return fista(x_ND, W_dec_FD, solver.l1, is_signed=solver.is_signed, **limits)

@@ -4,6 +4,7 @@ Frequencies are Zipfian over all features. A child fires only when its parent do
 as their frequencies fit into its own, so the hierarchy changes no frequency.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -37,25 +38,19 @@ def parents(p_G: Float[Tensor, " G"], settings: WorldSettings, *, generator: tor
     parent_G = torch.full((settings.n_true,), -1, dtype=torch.int64)
     if settings.n_roots == 0 or settings.depth == 0:
         return parent_G
-    members, p = list(range(settings.n_roots)), p_G.tolist()
-    depth, n_children = [0] * settings.n_roots, [0] * settings.n_roots
-    room = [ROOM * p[m] for m in members]
-    below = settings.n_roots + torch.randperm(settings.n_true - settings.n_roots, generator=generator)
-    for feature in below.tolist():
-        fitting = [i for i in range(len(members)) if _fits(p[feature], depth[i], n_children[i], room[i], settings)]
-        if not fitting:
-            continue
-        chosen = fitting[int(torch.randint(len(fitting), (), generator=generator))]
-        parent_G[feature] = members[chosen]
-        n_children[chosen] += 1
-        if settings.exclusive:
-            room[chosen] -= p[feature]
-        members.append(feature)
-        depth.append(depth[chosen] + 1)
-        n_children.append(0)
-        room.append(ROOM * p[feature])
+    p = p_G.numpy()
+    below = (settings.n_roots + torch.randperm(settings.n_true - settings.n_roots, generator=generator)).numpy()
+    draws = torch.rand(settings.n_true, generator=generator, dtype=torch.float64).numpy()
+    depth, n_children = np.full(settings.n_true, settings.depth), np.zeros(settings.n_true, np.int64)
+    depth[: settings.n_roots] = 0
+    room = ROOM * p
+    for feature in below:
+        fitting = np.flatnonzero((depth < settings.depth) & (n_children < settings.branching) & (p[feature] <= room))
+        if len(fitting):
+            chosen = fitting[int(draws[feature] * len(fitting))]
+            parent_G[feature] = int(chosen)
+            n_children[chosen] += 1
+            depth[feature] = depth[chosen] + 1
+            if settings.exclusive:
+                room[chosen] -= p[feature]
     return parent_G
-
-
-def _fits(p: float, depth: int, n_children: int, room: float, settings: WorldSettings) -> bool:
-    return depth < settings.depth and n_children < settings.branching and p <= room

@@ -11,15 +11,17 @@ from torch import Tensor
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Above
 from bathyscope.dictionaries.weights import Weights
-from bathyscope.evaluation.worlds.world import World
+from bathyscope.evaluation.worlds.world import World, own_seed
 
 
-def linear_oracle(world: World, *, n_features: int, n_tokens: int = 20_000, seed: int = 2_000_003) -> Dictionary:
+def linear_oracle(world: World, *, n_features: int, n_tokens: int = 40_000, seed: int = 0) -> Dictionary:
     """A dictionary of the `n_features` most frequent true features, read out from `n_tokens` labelled activations.
 
     The readout minimises the squared error of the amounts; each threshold maximises F1, on the same activations.
     """
-    x_ND, amounts_NG, _ = world.sample(n_tokens, generator=torch.Generator(world.device).manual_seed(seed))
+    x_ND, amounts_NG, _ = world.sample(
+        n_tokens, generator=torch.Generator(world.device).manual_seed(own_seed("oracle", seed))
+    )
     amounts_NF = amounts_NG[:, :n_features]
     wide_ND = torch.cat([x_ND, x_ND.new_ones(n_tokens, 1)], dim=1).double()
     moment = wide_ND.T @ wide_ND

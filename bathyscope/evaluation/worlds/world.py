@@ -34,7 +34,7 @@ class World:
     """Known features. The same settings and seed give the same world; samples take a generator of their own."""
 
     def __init__(self, settings: WorldSettings, *, seed: int = 0, device: str = "cpu") -> None:
-        generator = torch.Generator().manual_seed(_own_seed(seed))
+        generator = torch.Generator().manual_seed(own_seed("world", seed))
         self.settings, self.seed, self.device = settings, seed, device
         n, d = settings.n_true, settings.d_model
         frequencies_G = zipf_frequencies(settings)
@@ -138,7 +138,7 @@ class WorldBatches:
         self.world, self.n_tokens, self.batch_size, self.seed = world, n_tokens, batch_size, seed
 
     def __iter__(self) -> Iterator[Float[Tensor, "N D"]]:
-        generator = torch.Generator(self.world.device).manual_seed(self.seed)
+        generator = torch.Generator(self.world.device).manual_seed(own_seed("batches", self.seed))
         for first in range(0, self.n_tokens, self.batch_size):
             n = min(self.batch_size, self.n_tokens - first)
             yield self.world.sample(n, generator=generator).x_ND
@@ -166,9 +166,9 @@ def _generations(parents_G: Tensor, *, shared: bool) -> list[_Generation]:
     return found
 
 
-def _own_seed(seed: int) -> int:
-    """A seed that no dictionary uses: equal numbers would make a dictionary's random start the truth itself."""
-    return int.from_bytes(hashlib.sha256(f"world {seed}".encode()).digest()[:8], "little") >> 1
+def own_seed(purpose: str, seed: int) -> int:
+    """A seed that nothing else uses: equal ones would make a dictionary's random start the truth itself."""
+    return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:8], "little") >> 1
 
 
 def _running_shares(parents_G: Tensor, within_G: Tensor) -> Tensor:

@@ -22,13 +22,13 @@ def units(f: int = F, d: int = D, *, seed: int = 1) -> Tensor:
     return torch.nn.functional.normalize(draw(f, d, seed=seed), dim=1)
 
 
-@pytest.mark.parametrize("non_negative", [True, False])
-def test_no_objective_ever_rises(non_negative):
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_no_objective_ever_rises(is_signed):
     x_ND, rows_FD, l1 = draw(N, D), units(), 0.2
     lipschitz, state = largest_eigenvalue(rows_FD), begin(x_ND, units(), l1, torch.zeros(N, F, dtype=torch.float64))
     n_restarts = 0
     for _ in range(300):
-        after = advance(state, x_ND, rows_FD, l1, lipschitz, non_negative=non_negative)
+        after = advance(state, x_ND, rows_FD, l1, lipschitz, is_signed=is_signed)
         guess_ND = after.codes_NF @ rows_FD
         exact_N = room.objective(x_ND, after.codes_NF, guess_ND, l1)
         assert (exact_N <= state.objective_N * (1 + 1e-14)).all()
@@ -39,15 +39,15 @@ def test_no_objective_ever_rises(non_negative):
     assert n_restarts > N, "momentum carried tokens too far now and then, and was taken back"
 
 
-@pytest.mark.parametrize("non_negative", [True, False])
-def test_the_conditions_of_optimality_hold_within_the_tolerance(non_negative):
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_the_conditions_of_optimality_hold_within_the_tolerance(is_signed):
     x_ND, rows_FD, l1, tolerance = draw(N, D), units(), 0.2, 1e-4
-    codes_NF = fista(x_ND, rows_FD, l1, non_negative=non_negative, n_steps=5_000, tolerance=tolerance).dense()
+    codes_NF = fista(x_ND, rows_FD, l1, is_signed=is_signed, n_steps=5_000, tolerance=tolerance).dense()
     slope_NF = (x_ND - codes_NF @ rows_FD) @ rows_FD.T
     limit_N1 = 2 * tolerance * (x_ND @ rows_FD.T).abs().amax(1, keepdim=True)
     is_active_NF = codes_NF != 0
     assert ((slope_NF - l1 * codes_NF.sign()).abs() <= limit_N1)[is_active_NF].all()
-    idle_NF = slope_NF if non_negative else slope_NF.abs()
+    idle_NF = slope_NF.abs() if is_signed else slope_NF
     assert (idle_NF <= l1 + limit_N1)[~is_active_NF].all()
     assert 0 < int(is_active_NF.sum()) < N * F / 2
 
@@ -57,7 +57,7 @@ def test_without_a_penalty_and_with_few_rows_it_is_least_squares(dtype):
     x_ND, rows_FD = draw(N, D), units(8)
     wanted_NF = torch.linalg.lstsq(rows_FD.T, x_ND.T).solution.T
     given = EXACT if dtype == torch.float64 else {"n_steps": 2000, "tolerance": 1e-6}
-    found_NF = fista(x_ND.to(dtype), rows_FD.to(dtype), 0.0, non_negative=False, **given).dense().double()
+    found_NF = fista(x_ND.to(dtype), rows_FD.to(dtype), 0.0, is_signed=True, **given).dense().double()
     torch.testing.assert_close(found_NF, wanted_NF, rtol=1e-4, atol=1e-5)
 
 
@@ -65,20 +65,20 @@ def test_non_negative_codes_are_not_negative_and_are_those_of_least_squares_unde
     from scipy.optimize import nnls
 
     x_ND, rows_FD = draw(N, D), units(8)
-    codes_NF = fista(x_ND, rows_FD, 0.0, non_negative=True, **EXACT).dense()
+    codes_NF = fista(x_ND, rows_FD, 0.0, is_signed=False, **EXACT).dense()
     wanted_NF = torch.stack([torch.as_tensor(nnls(rows_FD.T.numpy(), x_D.numpy())[0]) for x_D in x_ND])
     assert (codes_NF >= 0).all() and (codes_NF == 0).any()
     torch.testing.assert_close(codes_NF, wanted_NF, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("non_negative", [True, False])
-def test_the_codes_are_those_of_scikit_learn(non_negative):
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_the_codes_are_those_of_scikit_learn(is_signed):
     from sklearn.decomposition import sparse_encode
 
     x_ND, rows_FD, l1 = draw(N, D), units(), 0.3
-    settings = {"algorithm": "lasso_cd", "alpha": l1, "positive": non_negative, "max_iter": 50_000}
+    settings = {"algorithm": "lasso_cd", "alpha": l1, "positive": not is_signed, "max_iter": 50_000}
     wanted_NF = torch.as_tensor(sparse_encode(x_ND.numpy(), rows_FD.numpy(), **settings))
-    found_NF = fista(x_ND, rows_FD, l1, non_negative=non_negative, **EXACT).dense()
+    found_NF = fista(x_ND, rows_FD, l1, is_signed=is_signed, **EXACT).dense()
     objectives = [room.objective(x_ND, codes_NF, codes_NF @ rows_FD, l1).sum() for codes_NF in (found_NF, wanted_NF)]
     assert float(objectives[0]) <= float(objectives[1]) * (1 + 1e-9)
     torch.testing.assert_close(found_NF, wanted_NF, rtol=1e-3, atol=1e-3)

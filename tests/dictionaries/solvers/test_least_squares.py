@@ -37,7 +37,7 @@ def test_amounts_are_kept_from_being_negative():
     from scipy.optimize import nnls
 
     x_ND, rows_FD, given = draw(N, D), draw(F, D, seed=1), codes()
-    found_NF = refit(x_ND, rows_FD, given, non_negative=True).dense()
+    found_NF = refit(x_ND, rows_FD, given, is_signed=False).dense()
     for n in range(N):
         support = given.indices_NK[n, :4]
         wanted = torch.as_tensor(nnls(rows_FD[support].T.numpy(), x_ND[n].numpy())[0])

@@ -133,7 +133,7 @@ def test_the_lengths_of_rows_change_codes_but_neither_choice_nor_reconstruction(
 
 def test_non_negative_codes_are_not_negative_and_signed_ones_explain_more():
     x_ND, rows_FD = draw(N, D), units()
-    kept, signed = matching_pursuit(x_ND, rows_FD, K, non_negative=True), matching_pursuit(x_ND, rows_FD, K)
+    kept, signed = matching_pursuit(x_ND, rows_FD, K, is_signed=False), matching_pursuit(x_ND, rows_FD, K)
     assert (kept.values_NK >= 0).all() and (signed.values_NK < 0).any()
     assert (x_ND - signed.dense() @ rows_FD).norm() < (x_ND - kept.dense() @ rows_FD).norm()
 

@@ -127,7 +127,7 @@ def test_progress_counts_tokens():
 
 def test_the_finished_dictionary_codes_as_the_solver_did_where_a_rule_can():
     assert coding_rule(Pursuit(k=3, is_signed=True), 9.0) == Pursuit(k=3, is_signed=True)
-    assert coding_rule(OrthogonalPursuit(k=5, non_negative=False), 9.0) == Pursuit(k=5, is_signed=True)
+    assert coding_rule(OrthogonalPursuit(k=5, is_signed=True), 9.0) == Pursuit(k=5, is_signed=True)
     assert coding_rule(Fista(l1=1.0), 7.6) == Pursuit(k=8)
 
 

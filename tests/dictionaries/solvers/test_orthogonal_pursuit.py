@@ -20,30 +20,30 @@ def units(f: int = F, d: int = D, *, seed: int = 1) -> Tensor:
     return torch.nn.functional.normalize(draw(f, d, seed=seed), dim=1)
 
 
-@pytest.mark.parametrize("non_negative", [True, False])
+@pytest.mark.parametrize("is_signed", [False, True])
 @pytest.mark.parametrize("residual_threshold", [0.0, 2.0])
-def test_the_compiled_path_equals_the_plain_one(non_negative, residual_threshold):
-    given = {"non_negative": non_negative, "residual_threshold": residual_threshold}
+def test_the_compiled_path_equals_the_plain_one(is_signed, residual_threshold):
+    given = {"is_signed": is_signed, "residual_threshold": residual_threshold}
     fast, plain = (fit(draw(N, D), units(), 12, **given) for fit in (fit_compiled, fit_reference))
     torch.testing.assert_close(fast.values_NK, plain.values_NK, rtol=1e-6, atol=1e-6)
     assert torch.equal(fast.indices_NK, plain.indices_NK)
 
 
 @pytest.mark.parametrize("is_fast", [True, False])
-@pytest.mark.parametrize("non_negative", [True, False])
-def test_batched_pursuit_equals_a_loop_over_tokens(is_fast, non_negative, monkeypatch):
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_batched_pursuit_equals_a_loop_over_tokens(is_fast, is_signed, monkeypatch):
     from scipy.optimize import nnls
 
     monkeypatch.setattr(room, "GRAM_FEATURES", F if is_fast else 0)
     x_ND, rows_FD = draw(N, D), units()
-    found_NF = orthogonal_pursuit(x_ND, rows_FD, K, non_negative=non_negative).dense()
+    found_NF = orthogonal_pursuit(x_ND, rows_FD, K, is_signed=is_signed).dense()
     for x_D, found_F in zip(x_ND, found_NF, strict=True):
         support, residual_D, amounts_T = list[int](), x_D, torch.empty(0)
         for _ in range(K):
             inner_F = rows_FD @ residual_D
-            support.append(int((inner_F if non_negative else inner_F.abs()).argmax()))
+            support.append(int((inner_F.abs() if is_signed else inner_F).argmax()))
             columns_DT = rows_FD[support].T
-            if non_negative:
+            if not is_signed:
                 amounts_T = torch.as_tensor(nnls(columns_DT.numpy(), x_D.numpy())[0])
             else:
                 amounts_T = torch.linalg.lstsq(columns_DT, x_D[:, None]).solution[:, 0]
@@ -69,11 +69,11 @@ def planted_codes(d: int, f: int, n_active: int) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("non_negative", [True, False])
-def test_the_planted_support_is_recovered_where_directions_are_almost_orthogonal(dtype, non_negative):
+@pytest.mark.parametrize("is_signed", [False, True])
+def test_the_planted_support_is_recovered_where_directions_are_almost_orthogonal(dtype, is_signed):
     rows_FD, truth_NF = units(300, 200), planted_codes(200, 300, 5)
     x_ND = (truth_NF @ rows_FD).to(dtype)
-    codes_NF = orthogonal_pursuit(x_ND, rows_FD.to(dtype), 5, non_negative=non_negative).dense()
+    codes_NF = orthogonal_pursuit(x_ND, rows_FD.to(dtype), 5, is_signed=is_signed).dense()
     assert torch.equal(codes_NF != 0, truth_NF != 0)
     torch.testing.assert_close(codes_NF.double(), truth_NF, rtol=1e-4, atol=1e-4)
 
@@ -98,7 +98,7 @@ def test_residuals_are_orthogonal_to_chosen_rows_and_no_longer_than_those_of_mat
 
 def test_a_non_negative_fit_fulfils_its_conditions_of_optimality():
     x_ND, rows_FD = draw(N, D), units()
-    codes = orthogonal_pursuit(x_ND, rows_FD, 15, non_negative=True)
+    codes = orthogonal_pursuit(x_ND, rows_FD, 15, is_signed=False)
     assert (codes.values_NK >= 0).all()
     inner_NF = (x_ND - codes.dense() @ rows_FD) @ rows_FD.T
     assert float(inner_NF[codes.dense() > 0].abs().max()) < 1e-6
@@ -108,7 +108,7 @@ def test_dependent_rows_end_a_pursuit_instead_of_blowing_it_up():
     rows_FD = torch.cat([units(3), units(3)])  # each direction twice, all in a space of three dimensions
     x_ND = draw(N, 3, seed=5) @ units(3)
     for path in (fit_compiled, fit_reference):
-        fit = path(x_ND, rows_FD, 6, non_negative=False, residual_threshold=0.0)
+        fit = path(x_ND, rows_FD, 6, is_signed=True, residual_threshold=0.0)
         assert int((fit.values_NK != 0).sum(1).max()) <= 3
         guess_ND = torch.zeros(N, 6, dtype=torch.float64).scatter_add(1, fit.indices_NK, fit.values_NK) @ rows_FD
         torch.testing.assert_close(guess_ND, x_ND)

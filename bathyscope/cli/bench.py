@@ -1,0 +1,39 @@
+"""`bathyscope bench`: measurements on worlds whose truth is known."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from bathyscope.cli.command import Command
+from bathyscope.cli.score_rows import show_scores
+from bathyscope.cli.terminal import result, say
+from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, RecoveryBench, bench_recovery
+
+What = (
+    Annotated[RecoveryBench, tyro.conf.subcommand("recovery", default=RecoveryBench())]
+    | Annotated[RecoveryBench, tyro.conf.subcommand("synthsaebench-16k", default=SYNTH_SAE_BENCH)]
+)
+"""Every bench, with its default settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench(Command):
+    """Which bench, and where its figures go."""
+
+    out: Path | None = None
+    """Folder to write (kind `scores`); None is `runs/bench/` with the name of the world."""
+    what: What = field(default_factory=RecoveryBench)
+    """The bench and its settings."""
+
+
+def run(config: Bench) -> None:
+    """Measure and print the table."""
+    out = config.out or Path("runs/bench") / config.what.world
+    rows = bench_recovery(config.what, out=out)
+    if config.json:
+        show_scores(rows, as_json=True)
+    else:
+        say((out / TABLE).read_text(), as_json=False)
+    result({"table": str(out / TABLE)}, as_json=config.json)
