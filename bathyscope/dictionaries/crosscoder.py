@@ -61,7 +61,7 @@ class Crosscoder:
     decoder_norm: float = 0.08
     """Length of each block's decoder rows at the start with l1."""
     k_start: int | None = None
-    """Mean number of active features at the start of the run; None is 4·k. Needs a k_anneal."""
+    """Mean number of active features at the start of the run; None is 4·k, at most F/6. Needs a k_anneal."""
     k_anneal: float = 0.0
     """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     k_aux: int | None = None

@@ -39,7 +39,7 @@ class Matryoshka:
     bias_weight: float = 0.0
     """Weight of the error of the bias alone (1 in the paper's code); it only draws the bias to the mean."""
     k_start: int | None = None
-    """Mean number of active features at the start of the run; None is 4·k. Needs a k_anneal."""
+    """Mean number of active features at the start of the run; None is 4·k, at most F/6. Needs a k_anneal."""
     k_anneal: float = 0.5
     """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     k_aux: int | None = None

@@ -66,15 +66,16 @@ def ramp(progress: float, share: float) -> float:
     return 1.0 if share <= 0 else min(1.0, max(0.0, progress / share))
 
 
-START = 4
-"""k at the start of a run in which it falls, in multiples of k, unless k_start says otherwise."""
+START, MOST_AT_START = 4, 6
+"""Where k begins that falls during a run: at 4·k, but at most at a sixth of the features, unless k_start is given."""
 
 
 def falling_k(k: int, k_start: int | None, k_anneal: float, n_features: int, *, progress: float) -> float:
-    """k at `progress` of the run: from `k_start` (4·k for None) linearly to k over the share `k_anneal`; k for 0.
+    """k at `progress` of the run: from `k_start` linearly to k over the share `k_anneal`; k for 0.
 
-    While many features are active each of them gets gradients and finds a place of its own; with few from the start,
-    the first to grow take several true features, or several take the same one (measured: docs/recovery.md).
+    Without a `k_start` it is 4·k, at most a sixth of the features. While many features are active each of them gets
+    gradients and finds a place of its own; with few from the start, the first to grow take several true features, or
+    several take the same one (measured: docs/recovery.md).
     """
-    first = min(START * k, n_features) if k_start is None else k_start
+    first = max(k, min(START * k, n_features // MOST_AT_START)) if k_start is None else k_start
     return first + (k - first) * ramp(progress, k_anneal)

@@ -49,7 +49,7 @@ class Temporal:
     normalise: bool = True
     """Whether high-level codes are compared as unit vectors (not in the paper's code)."""
     k_start: int | None = None
-    """Mean number of active features at the start of the run; None is 4·k. Needs a k_anneal."""
+    """Mean number of active features at the start of the run; None is 4·k, at most F/6. Needs a k_anneal."""
     k_anneal: float = 0.0
     """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     k_aux: int | None = None

@@ -41,7 +41,7 @@ class TopK:
     k: int = 32
     """Most active features per token."""
     k_start: int | None = None
-    """Most active features per token at the start of the run; None is 4·k. Needs a k_anneal."""
+    """Most active features per token at the start of the run; None is 4·k, at most F/6. Needs a k_anneal."""
     k_anneal: float = 0.0
     """Share of the run over which the number of active features falls to k, linearly; 0 is k throughout."""
     multi_k: int | None = None

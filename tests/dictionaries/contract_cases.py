@@ -66,13 +66,13 @@ CASES: dict[type, Case] = {
     Gated: Case(kind=Gated(n_features=F, l1=2.0, dead_after_tokens=2000), most_active=F, has_exact_gradients=False),
     JumpReLU: Case(kind=JumpReLU(n_features=F, l0=4, dead_after_tokens=2000), most_active=F, has_exact_gradients=False),
     BatchTopK: Case(
-        kind=BatchTopK(n_features=F, k=4, k_start=8, dead_after_tokens=2000),
+        kind=BatchTopK(n_features=F, k=4, dead_after_tokens=2000),
         most_active=F,
         matched=0.8,
         selects_by_batch=True,
     ),
     Matryoshka: Case(
-        kind=Matryoshka(n_features=F, k=4, k_start=8, groups=(0.25, 1.0), dead_after_tokens=2000),
+        kind=Matryoshka(n_features=F, k=4, groups=(0.25, 1.0), dead_after_tokens=2000),
         most_active=F,
         matched=0.7,
         selects_by_batch=True,

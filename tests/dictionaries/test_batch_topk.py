@@ -178,7 +178,8 @@ def test_k_falls_linearly_over_its_share_of_the_run():
     kind = BatchTopK(n_features=F, k=4, k_start=20, k_anneal=0.5)
     assert [k_at(kind, p) for p in (0.0, 0.25, 0.5, 0.75, 1.0)] == [20, 12, 4, 4, 4]
     assert [k_at(BatchTopK(n_features=F, k=4, k_anneal=0.0), p) for p in (0.0, 1.0)] == [4, 4]
-    assert [k_at(BatchTopK(n_features=F, k=4), p) for p in (0.0, 0.25, 0.5, 1.0)] == [16, 10, 4, 4]
+    assert [k_at(BatchTopK(n_features=F, k=4), p) for p in (0.0, 0.25, 0.5, 1.0)] == [6, 5, 4, 4]
+    assert k_at(BatchTopK(n_features=4608, k=32), 0.0) == 128, "four times k where there are features enough"
     found, x_ND = trainee(k=4, k_start=20, k_anneal=0.5), 5 * draw(50, D)
     n_kept = [int((found.select(x_ND, progress=p).values_NK > 0).sum()) for p in (0.0, 0.25, 1.0)]
     assert n_kept[1:] == [600, 200] and n_kept[0] > 600
