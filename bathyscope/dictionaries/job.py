@@ -154,7 +154,7 @@ def open_job(data: Store | Batches, kinds: Sequence[Kind], *, hookpoint: Hookpoi
         seed=settings.seed_of_order,
         previous=reads_previous(kinds),
     )
-    _check_device(settings.device)
+    require_device(settings.device)
     sample_ND = read_ahead(source, settings.start_rows)
     for kind in kinds:
         require_fit(kind, source.blocks, sample_ND.shape[1])
@@ -164,7 +164,8 @@ def open_job(data: Store | Batches, kinds: Sequence[Kind], *, hookpoint: Hookpoi
     return Job(source=source, settings=settings, sample_ND=sample_ND, n_tokens=n_tokens)
 
 
-def _check_device(device: str) -> None:
+def require_device(device: str) -> None:
+    """Raise DeviceError naming a device that is not there."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

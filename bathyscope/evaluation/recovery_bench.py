@@ -16,6 +16,7 @@ from bathyscope import artifacts
 from bathyscope.artifacts import Recipe
 from bathyscope.config import to_json
 from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.dictionaries.job import require_device
 from bathyscope.dictionaries.train import TrainSettings
 from bathyscope.dictionaries.train_many import MemberSettings, train_many
 from bathyscope.errors import ConfigError
@@ -97,6 +98,7 @@ SYNTH_SAE_BENCH = RecoveryBench(
 
 def bench_recovery(settings: RecoveryBench, *, out: Path) -> list[Score]:
     """Score rows of every entrant, null and ceiling, also written to `out`; resumes after the last finished seed."""
+    require_device(settings.device)
     recipe = Recipe(kind="scores", config=dataclasses.replace(settings, kept=None), seed=settings.seeds[0])
     if not artifacts.is_finished(out, recipe):
         with artifacts.draft(out, recipe) as work:

@@ -1,14 +1,15 @@
 """The recovery bench on a tiny world: what it writes, that it resumes, and that its figures can tell good from bad."""
 
+import dataclasses
 import math
 
 import pytest
 
 from bathyscope.artifacts import verify
 from bathyscope.dictionaries.frozen import Frozen
-from bathyscope.errors import ConfigError
+from bathyscope.errors import ConfigError, DeviceError
 from bathyscope.evaluation import recovery_bench
-from bathyscope.evaluation.entrants import NULL, chosen, entrants
+from bathyscope.evaluation.entrants import NULL, chosen
 from bathyscope.evaluation.intervals import over_runs
 from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, RecoveryBench, bench_recovery, sparsity
 from bathyscope.evaluation.scores import Score
@@ -77,7 +78,7 @@ def test_k_is_how_many_of_the_most_frequent_features_fire_at_once():
 
 
 def test_every_entrant_takes_size_and_sparsity():
-    for kind in entrants(64, 7).values():
+    for kind in chosen((), n_features=64, k=7, with_nulls=False).values():
         assert kind.n_features == 64
         assert 7 in (getattr(kind, "k", None), getattr(kind, "l0", None))
     found = chosen(("topk",), n_features=64, k=7, with_nulls=True)
@@ -105,6 +106,12 @@ def test_the_large_world_is_that_of_the_paper():
 def test_impossible_settings_are_refused_by_name(settings, line):
     with pytest.raises(ConfigError, match=line):
         RecoveryBench(**settings)
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(DeviceError, match="'bogus' cannot be used"):
+        bench_recovery(dataclasses.replace(TINY, device="bogus"), out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_interval_over_runs_is_students():
