@@ -31,7 +31,7 @@ from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
-from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp, short_run
+from bathyscope.dictionaries.schedule import Optimisation, ramp, short_run, sized_rate
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
@@ -102,7 +102,7 @@ class Crosscoder:
         """That of BatchTopK, or of ReLU with l1."""
         if self.sparsity == "batch-topk":
             return short_run(n_features=self.n_features, d_model=d_model)
-        return Optimisation(lr=gentler(2e-3, n_features=self.n_features, d_model=d_model), warm_up=0.02, decay=0.2)
+        return Optimisation(lr=sized_rate(2e-3, n_features=self.n_features, d_model=d_model), warm_up=0.02, decay=0.2)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> BlockScale:
         """A scalar for each place."""

@@ -36,7 +36,7 @@ from bathyscope.dictionaries.l0_control import (
 )
 from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
-from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
+from bathyscope.dictionaries.schedule import Optimisation, ramp, sized_rate
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 from bathyscope.errors import ConfigError
@@ -85,7 +85,7 @@ class PAnneal:
 
     def optimisation(self, d_model: int) -> Optimisation:
         """A high rate for short runs that falls while p does."""
-        return Optimisation(lr=gentler(2e-3, n_features=self.n_features, d_model=d_model), warm_up=0.02, decay=0.5)
+        return Optimisation(lr=sized_rate(2e-3, n_features=self.n_features, d_model=d_model), warm_up=0.02, decay=0.5)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`."""

@@ -27,7 +27,7 @@ from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.l0_control import check_target, seen_by, weight_control, weight_factor
 from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
-from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
+from bathyscope.dictionaries.schedule import Optimisation, ramp, sized_rate
 from bathyscope.dictionaries.trainee import Loss, Trainee
 from bathyscope.dictionaries.weights import Weights, fold
 
@@ -59,7 +59,7 @@ class ReLU:
 
     def optimisation(self, d_model: int) -> Optimisation:
         """The paper's shape (decay over the last fifth); its rate of 5e-5 is meant for 200,000 steps."""
-        return Optimisation(lr=gentler(2e-3, n_features=self.n_features, d_model=d_model), warm_up=0.02, decay=0.2)
+        return Optimisation(lr=sized_rate(2e-3, n_features=self.n_features, d_model=d_model), warm_up=0.02, decay=0.2)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·x‖² = D`."""

@@ -44,7 +44,7 @@ MOST = 4.0
 """Highest rate for a small dictionary, in multiples of the rate for 4,608 features on 576 dimensions."""
 
 
-def gentler(lr: float, *, n_features: int, d_model: int) -> float:
+def sized_rate(lr: float, *, n_features: int, d_model: int) -> float:
     """`lr` for 4,608 features on 576 dimensions, less for larger dictionaries and more for smaller ones.
 
     `lr · √(576/D) · (4608/F)^a`, a = ½ above 4,608 features and ¼ below, at most 4·lr. The root of F is that of Gao et
@@ -58,7 +58,7 @@ def gentler(lr: float, *, n_features: int, d_model: int) -> float:
 
 def short_run(*, n_features: int, d_model: int) -> Optimisation:
     """A high rate that falls over most of the run: what runs of less than 10 million tokens gain most from."""
-    return Optimisation(lr=gentler(2.5e-3, n_features=n_features, d_model=d_model), warm_up=0.02, decay=0.8)
+    return Optimisation(lr=sized_rate(2.5e-3, n_features=n_features, d_model=d_model), warm_up=0.02, decay=0.8)
 
 
 def ramp(progress: float, share: float) -> float:

@@ -35,9 +35,19 @@ TABLE = "table.md"
 DIGITS = 9
 """Figures are rounded to so many, so that a different order of additions does not show in the files."""
 ORACLE, RANDOM = "linear oracle", "random dictionary"
-COLUMNS = ("f1", "mcc", "uniqueness", "variance_explained", "l0", "absorption", "hedging", "dead")
-"""Figures of the table; the first, second and fourth also for the null."""
-WITH_NULL = ("f1", "mcc", "variance_explained")
+COLUMNS = (
+    "f1",
+    "mcc",
+    "uniqueness",
+    "beyond_chance",
+    "variance_explained",
+    "l0",
+    "absorption",
+    "splitting",
+    "hedging",
+    "dead",
+)
+"""Figures of the table; precision and recall stand in `scores.jsonl` too."""
 
 Figures = dict[str, float]
 """Name of a figure → value, of one dictionary."""
@@ -179,7 +189,7 @@ def _scores(seeds: Sequence[Mapping[str, Figures]]) -> list[Score]:
 
 
 def table(rows: Iterable[Score], settings: RecoveryBench) -> str:
-    """The rows as Markdown, best F1 first, with settings above and nulls in the same line."""
+    """The rows as Markdown: settings above, best F1 first, each kind's null in the line below it."""
     found = {(row.subject, row.metric): row for row in rows}
     subjects = dict.fromkeys(subject for subject, _ in found)
     leading = [subject for subject in subjects if not subject.endswith(f"-{NULL}")]
@@ -187,7 +197,7 @@ def table(rows: Iterable[Score], settings: RecoveryBench) -> str:
     world = to_json(WORLDS[settings.world])
     about = (
         f"{settings.n_features} features, {settings.n_tokens:,} activations in batches of {settings.batch_size}, "
-        f"seeds {', '.join(map(str, settings.seeds))}. Mean ± half the 95 % interval over seeds; in brackets the same "
+        f"seeds {', '.join(map(str, settings.seeds))}. Mean ± half the 95 % interval over seeds; `-{NULL}` is the same "
         "kind with its decoder held at its random start."
     )
     head = [
@@ -198,16 +208,15 @@ def table(rows: Iterable[Score], settings: RecoveryBench) -> str:
         f"| kind | {' | '.join(name.replace('_', ' ') for name in COLUMNS)} |",
         "|" + "---|" * (1 + len(COLUMNS)),
     ]
-    body = [f"| {subject} | {' | '.join(_cell(found, subject, name) for name in COLUMNS)} |" for subject in leading]
+    ordered = [name for subject in leading for name in (subject, f"{subject}-{NULL}") if name in subjects]
+    body = [f"| {name} | {' | '.join(_cell(found.get((name, figure))) for figure in COLUMNS)} |" for name in ordered]
     return "\n".join([*head, *body]) + "\n"
 
 
-def _cell(found: Mapping[tuple[str, str], Score], subject: str, figure: str) -> str:
-    row, null = found.get((subject, figure)), found.get((f"{subject}-{NULL}", figure))
+def _cell(row: Score | None) -> str:
+    """A figure with its interval; a dash where it was not defined in any seed."""
     if row is None:
         return "–"
-    digits = 1 if figure == "l0" else 3
-    text = f"{row.value:.{digits}f}"
-    if math.isfinite(row.low):
-        text += f" ± {(row.high - row.low) / 2:.{digits}f}"
-    return f"{text} ({null.value:.{digits}f})" if null is not None and figure in WITH_NULL else text
+    digits = 1 if row.metric == "l0" else 3
+    half = f" ± {(row.high - row.low) / 2:.{digits}f}" if math.isfinite(row.low) else ""
+    return f"{row.value:.{digits}f}{half}"

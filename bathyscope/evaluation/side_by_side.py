@@ -6,6 +6,7 @@ Knows nothing of what runs. Progress of all runs is told to the caller's listene
 import multiprocessing
 import os
 import queue
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -50,9 +51,10 @@ _told: Any = None
 
 
 def _begin(told: Any) -> None:
-    """In a worker: one thread, and a queue for progress."""
+    """In a worker: one thread, a queue for progress, and interruptions left to the caller."""
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     global _told  # noqa: PLW0603 - a process of the pool has no other place for it
     _told = told
     torch.set_num_threads(1)
@@ -65,7 +67,10 @@ def _run(function: Callable[[A], R], argument: A, number: int) -> R:
 
 
 class _Teller:
-    """A progress sink that sends what it hears to the caller's process, at most as often as it is gathered."""
+    """A progress sink that sends what it hears to the caller's process, at most as often as it is gathered.
+
+    It ends the run when the caller was interrupted (the queue is closed) or killed (nobody would read the result).
+    """
 
     def __init__(self, number: int) -> None:
         self._number, self._told_at = number, 0.0
@@ -73,6 +78,9 @@ class _Teller:
     def __call__(self, step: progress.Step) -> None:
         if step.done == step.total or time.monotonic() - self._told_at >= POLL_SECONDS:
             self._told_at = time.monotonic()
+            caller = multiprocessing.parent_process()
+            if caller is not None and not caller.is_alive():
+                raise SystemExit(1)
             _told.put((self._number, step.done, step.total))
 
 

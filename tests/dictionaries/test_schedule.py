@@ -2,7 +2,7 @@
 
 import pytest
 
-from bathyscope.dictionaries.schedule import Optimisation, gentler, ramp
+from bathyscope.dictionaries.schedule import Optimisation, ramp, sized_rate
 from bathyscope.errors import ConfigError
 
 
@@ -26,7 +26,7 @@ def test_a_ramp_over_no_share_is_always_full():
     [(64, 32, 4), (4608, 576, 1), (288, 576, 2), (4608, 144, 2), (4 * 4608, 9 * 576, 1 / 6)],
 )
 def test_larger_dictionaries_are_trained_more_gently(n_features, d_model, factor):
-    assert gentler(0.6, n_features=n_features, d_model=d_model) == pytest.approx(0.6 * factor)
+    assert sized_rate(0.6, n_features=n_features, d_model=d_model) == pytest.approx(0.6 * factor)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def rows(tmp_path_factory) -> dict[tuple[str, str], Score]:
     out = tmp_path_factory.mktemp("bench") / "scores"
     found = bench_recovery(TINY, out=out)
     verify(out)
-    assert (out / "table.md").read_text().count("\n| ") == 2 + 2 + 1
+    assert (out / "table.md").read_text().count("\n| ") == 4 + 2 + 1
     return {(row.subject, row.metric): row for row in found}
 
 
