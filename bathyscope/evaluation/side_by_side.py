@@ -30,33 +30,36 @@ def side_by_side(
     one run is raised here, and an interruption ends all of them.
     """
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        told: Any = manager.Queue()
-        n = min(len(arguments), n_workers or 2 * (os.cpu_count() or 1))
-        pool = ProcessPoolExecutor(n, mp_context=context, initializer=_begin, initargs=(told,))
-        try:
-            waiting: dict[Future[R], A] = {pool.submit(_run, function, a, i): a for i, a in enumerate(arguments)}
-            seen: dict[int, float] = {}
-            while waiting:
-                done, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                _tell(told, seen, stage, len(arguments))
-                for future in done:
-                    yield waiting.pop(future), future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    told: Any = context.Queue()
+    stopped = context.Event()
+    n = min(len(arguments), n_workers or 2 * (os.cpu_count() or 1))
+    pool = ProcessPoolExecutor(max(1, n), mp_context=context, initializer=_begin, initargs=(told, stopped))
+    try:
+        waiting: dict[Future[R], A] = {pool.submit(_run, function, a, i): a for i, a in enumerate(arguments)}
+        seen: dict[int, float] = {}
+        while waiting:
+            done, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            _tell(told, seen, stage, len(arguments))
+            for future in done:
+                yield waiting.pop(future), future.result()
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 _told: Any = None
 """The worker's way back to the caller."""
+_stopped: Any = None
+"""Set when the caller wants no more."""
 
 
-def _begin(told: Any) -> None:
+def _begin(told: Any, stopped: Any) -> None:
     """In a worker: one thread, a queue for progress, and interruptions left to the caller."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    global _told  # noqa: PLW0603 - a process of the pool has no other place for it
-    _told = told
+    global _told, _stopped
+    _told, _stopped = told, stopped
     torch.set_num_threads(1)
 
 
@@ -69,7 +72,7 @@ def _run(function: Callable[[A], R], argument: A, number: int) -> R:
 class _Teller:
     """A progress sink that sends what it hears to the caller's process, at most as often as it is gathered.
 
-    It ends the run when the caller was interrupted (the queue is closed) or killed (nobody would read the result).
+    It ends the process when the caller was interrupted, or killed: nobody would read the result.
     """
 
     def __init__(self, number: int) -> None:
@@ -79,8 +82,8 @@ class _Teller:
         if step.done == step.total or time.monotonic() - self._told_at >= POLL_SECONDS:
             self._told_at = time.monotonic()
             caller = multiprocessing.parent_process()
-            if caller is not None and not caller.is_alive():
-                raise SystemExit(1)
+            if _stopped.is_set() or (caller is not None and not caller.is_alive()):
+                os._exit(1)
             _told.put((self._number, step.done, step.total))
 
 
