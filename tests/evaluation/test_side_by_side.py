@@ -1,5 +1,11 @@
 """Runs in processes of their own."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 import torch
 
@@ -30,3 +36,39 @@ def test_every_argument_comes_back_with_its_result_from_one_thread():
 def test_an_error_in_a_run_is_the_callers():
     with pytest.raises(ConfigError, match="run 1 cannot be"):
         list(side_by_side(fail, [1], stage="outer"))
+
+
+def report_for_ever(number: int) -> int:
+    while True:
+        progress.report("inner", os.getpid(), 1, "steps")
+        time.sleep(0.05)
+
+
+CALLER = """
+import sys
+sys.path.insert(0, {tests!r})
+from evaluation.test_side_by_side import report_for_ever
+from bathyscope import progress
+from bathyscope.evaluation.side_by_side import side_by_side
+if __name__ == "__main__":
+    with progress.listening(lambda step: print("running", flush=True)):
+        list(side_by_side(report_for_ever, [1, 2], stage="outer"))
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_no_process_is_left_when_the_caller_is(end, tmp_path):
+    script = tmp_path / "caller.py"
+    script.write_text(CALLER.format(tests=os.path.dirname(os.path.dirname(__file__))))
+    caller = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, start_new_session=True, text=True)
+    assert caller.stdout is not None and caller.stdout.readline() == "running\n"
+    caller.send_signal(end)
+    caller.wait(20)
+    for _ in range(100):
+        try:
+            os.killpg(caller.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.killpg(caller.pid, signal.SIGKILL)
+    pytest.fail("workers outlived their caller")
