@@ -1,4 +1,4 @@
-"""What makes a dictionary find the truth: settings of Matryoshka and BatchTopK on the reference world, one at a time.
+"""What makes a dictionary find the truth: settings of some kinds on the reference world, one at a time.
 
     .venv/bin/python benchmarks/recovery_ablation.py
 
@@ -9,7 +9,11 @@ import dataclasses
 from typing import NamedTuple
 
 from bathyscope.dictionaries.batch_topk import BatchTopK
+from bathyscope.dictionaries.jumprelu import JumpReLU
 from bathyscope.dictionaries.matryoshka import Matryoshka
+from bathyscope.dictionaries.plain import PlainKind
+from bathyscope.dictionaries.relu import ReLU
+from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings
 from bathyscope.dictionaries.train_many import MemberSettings, train_many
 from bathyscope.evaluation.intervals import over_runs
@@ -28,12 +32,15 @@ K = 18
 class Variant(NamedTuple):
     """A kind, and the learning rate where it is not the kind's own."""
 
-    kind: Matryoshka | BatchTopK
+    kind: PlainKind
     lr: float | None = None
 
 
 MATRYOSHKA = Matryoshka(n_features=BENCH.n_features, k=K)
 BATCH_TOPK = BatchTopK(n_features=BENCH.n_features, k=K)
+JUMP_RELU = JumpReLU(n_features=BENCH.n_features, l0=K)
+RELU = ReLU(n_features=BENCH.n_features, l0=K)
+TOPK = TopK(n_features=BENCH.n_features, k=K)
 VARIANTS = {
     "matryoshka, as it is by default": Variant(MATRYOSHKA),
     "k throughout": Variant(dataclasses.replace(MATRYOSHKA, k_anneal=0.0)),
@@ -48,6 +55,14 @@ VARIANTS = {
     "three prefixes": Variant(dataclasses.replace(MATRYOSHKA, groups=(0.125, 0.35, 1.0))),
     "batchtopk, as it is by default": Variant(BATCH_TOPK),
     "batchtopk, k throughout": Variant(dataclasses.replace(BATCH_TOPK, k_anneal=0.0)),
+    "jumprelu, as it is by default": Variant(JUMP_RELU),
+    "jumprelu, L0 falls over .2 of the run": Variant(dataclasses.replace(JUMP_RELU, l0_anneal=0.2)),
+    "jumprelu, L0 falls over .8 of the run": Variant(dataclasses.replace(JUMP_RELU, l0_anneal=0.8)),
+    "jumprelu, gradients to the encoder too": Variant(dataclasses.replace(JUMP_RELU, ste_to_inputs=True)),
+    "relu, as it is by default": Variant(RELU),
+    "relu, L0 falls over .2 of the run": Variant(dataclasses.replace(RELU, l0_anneal=0.2)),
+    "topk, as it is by default (k throughout)": Variant(TOPK),
+    "topk, k falls over .5 of the run": Variant(dataclasses.replace(TOPK, k_anneal=0.5)),
 }
 
 
@@ -60,7 +75,7 @@ def one_seed(seed: int) -> dict[str, Recovery]:
         f"v{number}": MemberSettings(of=variant.kind, lr=variant.lr, seed=seed)
         for number, variant in enumerate(VARIANTS.values())
     }
-    settings = TrainSettings(n_tokens=BENCH.n_tokens, batch_size=BENCH.batch_size, seed=seed)
+    settings = TrainSettings(n_tokens=BENCH.n_tokens, batch_size=BENCH.batch_size, seed=seed, survey_rows=0)
     made = train_many(stream, members, settings=settings)
     found = recoveries(made, world, n_tokens=BENCH.test_tokens, seed=seed)
     return {name: found[f"v{number}"] for number, name in enumerate(VARIANTS)}

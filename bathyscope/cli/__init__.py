@@ -1,9 +1,11 @@
 """The command line: `bathyscope COMMAND …`.
 
-Exit codes: 0 done; 2 bad use or bad input (one line, no traceback); 130 interrupted (run again to resume); 1 a bug.
+Exit codes: 0 done; 2 bad use or bad input (one line, no traceback); 130 interrupted (run again to resume); 141 whoever
+read the output has gone, as in `… | head` (run again to resume); 1 a bug.
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,9 +14,21 @@ from bathyscope.cli.command import COMMANDS, Entry
 USAGE = "usage: bathyscope COMMAND [options]      bathyscope COMMAND --help      bathyscope --version"
 
 
+EXIT_NO_READER = 141
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit code. `arguments` defaults to the process's own."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to say at exit
+        return EXIT_NO_READER
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return 0

@@ -27,7 +27,14 @@ from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.jump import at_features
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
-from bathyscope.dictionaries.l0_control import check_target, seen_by, threshold_at, weight_control, weight_factor
+from bathyscope.dictionaries.l0_control import (
+    L0_ANNEAL,
+    check_target,
+    seen_by,
+    threshold_at,
+    weight_control,
+    weight_factor,
+)
 from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Above
 from bathyscope.dictionaries.schedule import Optimisation, ramp, short_run
@@ -45,6 +52,8 @@ class Gated:
     """λ, weight of the gate's L1 penalty; larger means fewer active features. With `l0`, where λ begins."""
     l0: int | None = None
     """Mean number of active features per token that λ is moved to reach; None keeps λ as it is."""
+    l0_anneal: float = L0_ANNEAL
+    """Share of the run over which L0 comes down to l0 from where the dictionary began; 0 asks for l0 throughout."""
     l1_warm_up: float = 0.05
     """Share of the run over which λ rises from 0, linearly."""
     dead_after_tokens: int = 100_000
@@ -56,7 +65,7 @@ class Gated:
         require_positive(self, "n_features", "dead_after_tokens")
         require_not_negative(self, "l1")
         require_shares_of_run(self, "l1_warm_up")
-        check_target(self.l0, self.n_features, l1=self.l1)
+        check_target(self.l0, self.l0_anneal, self.n_features, l1=self.l1)
 
     def optimisation(self, d_model: int) -> Optimisation:
         """Adam without momentum, as in the paper; a high rate that falls over most of the run, for short ones."""
@@ -96,7 +105,7 @@ class GatedTrainee(Trainee):
         self.b_gate_F, self.b_mag_F, self.r_mag_F = (nn.Parameter(torch.zeros(kind.n_features)) for _ in range(3))
         self.b_dec_D = nn.Parameter(torch.zeros(d_model))
         self.silence, self.density = Silence(kind.n_features), Density(kind.n_features)
-        self.control = weight_control(kind.l0)
+        self.control = weight_control(kind.l0, kind.l0_anneal)
 
     def start(self, x_ND: Float[Tensor, "N D"]) -> None:
         """`b_dec` from the data, and one `b_gate` for all at which L0 is a multiple of the target."""

@@ -46,6 +46,8 @@ class TrainSettings:
     """Seed of the order of batches where it is not `seed`: other start weights, the same batches."""
     start_rows: int = 16_384
     """Activations read ahead to fix the scale and the biases at the start."""
+    survey_rows: int = 200_000
+    """Activations looked at once more at the end, for largest codes and the figures of training; 0 leaves them out."""
     log_every: int = 10
     """Steps between lines of metrics.jsonl; a diverging run is noticed at such a line."""
     checkpoint_seconds: float = 20.0
@@ -57,6 +59,8 @@ class TrainSettings:
         for name in ("batch_size", "epochs", "start_rows", "log_every"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected a positive number")
+        if self.survey_rows < 0:
+            raise ConfigError(f"survey_rows is {self.survey_rows}: expected 0 or a positive number")
         for name, seed in (("seed", self.seed), ("order_seed", self.order_seed)):
             if seed is not None and seed < 0:
                 raise ConfigError(f"{name} is {seed}: expected 0 or a positive number")

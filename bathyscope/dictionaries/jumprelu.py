@@ -31,7 +31,7 @@ from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.jump import at_features, jump
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
-from bathyscope.dictionaries.l0_control import L0Control, check_target, seen_by, threshold_at
+from bathyscope.dictionaries.l0_control import L0_ANNEAL, L0Control, check_target, seen_by, threshold_at
 from bathyscope.dictionaries.ranges import require_not_negative, require_positive
 from bathyscope.dictionaries.rules import Above
 from bathyscope.dictionaries.schedule import Optimisation, short_run
@@ -48,8 +48,6 @@ GAIN = 10.0
 """G: how fast the price moves, per run."""
 MOST_PRICE = 10.0
 """Largest size of the price; negative where the reconstruction asks for fewer features than the target."""
-TARGET_SHARE = 0.2
-"""Share of the run over which the target comes down to L*."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +58,8 @@ class JumpReLU:
     """F, number of features."""
     l0: int | None = 32
     """L*, mean number of active features per token, for the two targets; None with a fixed weight (l0, tanh)."""
+    l0_anneal: float = L0_ANNEAL
+    """Share of the run over which L0 comes down to l0 from where the dictionary began; 0 asks for l0 throughout."""
     sparsity: Sparsity = "target"
     """What is charged: distance of the mean L0 from l0, distance of each token's, L0, or tanh of codes."""
     weight: float | None = None
@@ -78,7 +78,7 @@ class JumpReLU:
     def __post_init__(self) -> None:
         require_positive(self, "n_features", "bandwidth", "dead_after_tokens")
         require_not_negative(self, "weight", "revive")
-        check_target(self.l0, self.n_features)
+        check_target(self.l0, self.l0_anneal, self.n_features)
         if self.has_target != (self.l0 is not None):
             remedy = "give l0" if self.has_target else "set l0 to None"
             raise ConfigError(f"sparsity {self.sparsity!r} does not go with l0 = {self.l0}: {remedy}")
@@ -129,7 +129,7 @@ class JumpReLUTrainee(Trainee):
         self.b_dec_D = nn.Parameter(torch.zeros(d_model))
         self.threshold_F = nn.Parameter(torch.ones(kind.n_features))
         self.silence, self.density = Silence(kind.n_features), Density(kind.n_features)
-        self.control = L0Control(kind.l0 or 1, gain=GAIN, share=TARGET_SHARE, limit=MOST_PRICE, longest_step=0.02)
+        self.control = L0Control(kind.l0 or 1, gain=GAIN, share=kind.l0_anneal, limit=MOST_PRICE, longest_step=0.02)
 
     def start(self, x_ND: Float[Tensor, "N D"]) -> None:
         """`b_dec` from the data, and one threshold for all at which L0 is a multiple of the target."""

@@ -24,17 +24,19 @@ START_L0, USUAL_L0 = 4, 32
 """L0 at the start in multiples of the target, or of USUAL_L0: features find their place before they are priced out."""
 AVERAGING = 0.1
 """Share of a batch in the running mean of L0."""
-GAIN, PROPORTION, SHARE = 40.0, 0.5, 0.2
-"""G, P and w where the weight of a penalty is controlled."""
+GAIN, PROPORTION = 40.0, 0.5
+"""G and P where the weight of a penalty is controlled."""
+L0_ANNEAL = 0.5
+"""w, unless a kind is told otherwise: the share over which BatchTopK's k falls too (measured: docs/recovery.md)."""
 MOST = 7.0
 """Largest |I| there: λ stays within a factor of 1,000."""
 LONGEST_STEP = 0.001
 """Most of the run that one step counts for there: L0 follows λ over tens of steps, and faster control would swing."""
 
 
-def weight_control(l0: int | None) -> "L0Control | None":
+def weight_control(l0: int | None, l0_anneal: float) -> "L0Control | None":
     """The control of a penalty's weight, None when there is no target."""
-    return None if l0 is None else L0Control(l0, gain=GAIN, share=SHARE, limit=MOST, longest_step=LONGEST_STEP)
+    return None if l0 is None else L0Control(l0, gain=GAIN, share=l0_anneal, limit=MOST, longest_step=LONGEST_STEP)
 
 
 def weight_factor(control: "L0Control | None", progress: float) -> Float[Tensor, ""] | float:
@@ -45,8 +47,10 @@ def weight_factor(control: "L0Control | None", progress: float) -> Float[Tensor,
     return (control.integral + PROPORTION * control.error(at)).exp()
 
 
-def check_target(l0: int | None, n_features: int, *, l1: float = 1.0) -> None:
+def check_target(l0: int | None, l0_anneal: float, n_features: int, *, l1: float = 1.0) -> None:
     """Raise ConfigError for a target that no dictionary of `n_features` can meet, or no weight `l1` to begin from."""
+    if not 0 <= l0_anneal <= 1:
+        raise ConfigError(f"l0_anneal is {l0_anneal}: expected a share of the run from 0 to 1")
     if l0 is not None and not 0 < l0 < n_features:
         raise ConfigError(f"l0 is {l0}: expected a target from 1 to below n_features = {n_features}, or None")
     if l0 is not None and l1 == 0:

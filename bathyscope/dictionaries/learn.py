@@ -210,8 +210,14 @@ def _shown(learners: Sequence[_Learner]) -> dict[str, float | int | str]:
 
 def _finish(job: Job, learners: Sequence[_Learner]) -> None:
     """Fold the weights, then look at the data once with all finished dictionaries."""
-    surveys = [Survey(_folded(job, learner), learner.member.trainee.example) for learner in learners]
-    found = survey(surveys, job.source.once_more() or iter([job.sample_ND])) if surveys else []
+    found = [_folded(job, learner) for learner in learners]
+    if found and job.settings.survey_rows:
+        surveys = [
+            Survey(dictionary, learner.member.trainee.example)
+            for dictionary, learner in zip(found, learners, strict=True)
+        ]
+        batches = job.source.once_more() or iter([job.sample_ND])
+        found = survey(surveys, batches, n_rows=job.settings.survey_rows)
     for learner, dictionary in zip(learners, found, strict=True):
         learner.dictionary = dictionary
 

@@ -27,6 +27,7 @@ from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.moments import moments
 from bathyscope.dictionaries.kernels.unit_rows import project_gradient, unit_rows
 from bathyscope.dictionaries.l0_control import (
+    L0_ANNEAL,
     check_target,
     restore_formats,
     seen_by,
@@ -57,6 +58,8 @@ class PAnneal:
     """λ at p = 1; larger means fewer active features. With `l0`, where λ begins."""
     l0: int | None = None
     """Mean number of active features per token that λ is moved to reach; None leaves λ to the annealing alone."""
+    l0_anneal: float = L0_ANNEAL
+    """Share of the run over which L0 comes down to l0 from where the dictionary began; 0 asks for l0 throughout."""
     l1_warm_up: float = 0.05
     """Share of the run over which λ rises from 0, linearly."""
     p_end: float = 0.2
@@ -76,7 +79,7 @@ class PAnneal:
         require_positive(self, "n_features", "n_updates", "dead_after_tokens")
         require_not_negative(self, "l1")
         require_shares_of_run(self, "l1_warm_up")
-        check_target(self.l0, self.n_features, l1=self.l1)
+        check_target(self.l0, self.l0_anneal, self.n_features, l1=self.l1)
         if not 0 < self.p_end <= 1:
             raise ConfigError(f"p_end is {self.p_end}: expected a power above 0, at most 1")
         if not 0 <= self.anneal_from < self.anneal_to <= 1:
@@ -163,7 +166,7 @@ class PAnnealTrainee(Trainee):
         self.b_enc_F = nn.Parameter(torch.zeros(kind.n_features))
         self.b_dec_D = nn.Parameter(torch.zeros(d_model))
         self.silence, self.density = Silence(kind.n_features), Density(kind.n_features)
-        self.control, self.annealing = weight_control(kind.l0), Annealing(kind)
+        self.control, self.annealing = weight_control(kind.l0, kind.l0_anneal), Annealing(kind)
 
     def start(self, x_ND: Float[Tensor, "N D"]) -> None:
         """`b_dec` from the data, and one `b_enc` for all at which L0 is a multiple of the target."""

@@ -24,7 +24,7 @@ from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.jump import at_features
 from bathyscope.dictionaries.kernels.moments import moments
-from bathyscope.dictionaries.l0_control import check_target, seen_by, weight_control, weight_factor
+from bathyscope.dictionaries.l0_control import L0_ANNEAL, check_target, seen_by, weight_control, weight_factor
 from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
 from bathyscope.dictionaries.schedule import Optimisation, ramp, sized_rate
@@ -42,6 +42,8 @@ class ReLU:
     """λ, weight of the sparsity penalty; larger means fewer active features. With `l0`, where λ begins."""
     l0: int | None = None
     """Mean number of active features per token that λ is moved to reach; None keeps λ as it is."""
+    l0_anneal: float = L0_ANNEAL
+    """Share of the run over which L0 comes down to l0 from where the dictionary began; 0 asks for l0 throughout."""
     l1_warm_up: float = 0.05
     """Share of the run over which λ rises from 0, linearly."""
     decoder_norm: float = 0.1
@@ -55,7 +57,7 @@ class ReLU:
         require_positive(self, "n_features", "decoder_norm", "dead_after_tokens")
         require_not_negative(self, "l1")
         require_shares_of_run(self, "l1_warm_up")
-        check_target(self.l0, self.n_features, l1=self.l1)
+        check_target(self.l0, self.l0_anneal, self.n_features, l1=self.l1)
 
     def optimisation(self, d_model: int) -> Optimisation:
         """The paper's shape (decay over the last fifth); its rate of 5e-5 is meant for 200,000 steps."""
@@ -90,7 +92,7 @@ class ReLUTrainee(Trainee):
         self.b_enc_F = nn.Parameter(torch.zeros(kind.n_features))
         self.b_dec_D = nn.Parameter(torch.zeros(d_model))
         self.silence, self.density = Silence(kind.n_features), Density(kind.n_features)
-        self.control = weight_control(kind.l0)
+        self.control = weight_control(kind.l0, kind.l0_anneal)
 
     def start(self, x_ND: Float[Tensor, "N D"]) -> None:
         """`b_dec` from the data."""

@@ -12,11 +12,8 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.meter import variance_explained
 from bathyscope.dictionaries.trainee import Example
 
-SURVEY_ROWS = 200_000
-"""Most activations that are looked at."""
 
-
-def survey(surveys: "Sequence[Survey]", batches: Iterator[Tensor], *, n_rows: int = SURVEY_ROWS) -> list[Dictionary]:
+def survey(surveys: "Sequence[Survey]", batches: Iterator[Tensor], *, n_rows: int) -> list[Dictionary]:
     """The dictionaries with the codes' extremes and figures from the first `n_rows` activations, each read once."""
     n_seen = 0
     for batch in batches:

@@ -154,7 +154,11 @@ def _one_seed(run: _Run) -> dict[str, Figures]:
         {name: MemberSettings(of=kind, seed=seed) for name, kind in members.items()},
         out=None if settings.kept is None else settings.kept / f"seed-{seed}",
         settings=TrainSettings(
-            n_tokens=settings.n_tokens, batch_size=settings.batch_size, seed=seed, device=settings.device
+            n_tokens=settings.n_tokens,
+            batch_size=settings.batch_size,
+            seed=seed,
+            device=settings.device,
+            survey_rows=0,
         ),
     )
     subjects = {name: dictionary.to(settings.device) for name, dictionary in made.items()}

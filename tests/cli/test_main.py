@@ -54,6 +54,16 @@ def test_overview_lists_every_command(capsys):
     assert all(name in text and entry.help in text for name, entry in COMMANDS.items())
 
 
+@pytest.mark.parametrize("words", [["--help"], ["collect", "--help"]])
+def test_a_reader_that_has_gone_ends_the_command_without_a_traceback(words):
+    command = [sys.executable, "-c", "import sys; from bathyscope.cli import main; sys.exit(main())", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 def test_unknown_command_names_the_nearest_and_exits_two(capsys):
     assert main(["colect"]) == 2
     captured = capsys.readouterr()

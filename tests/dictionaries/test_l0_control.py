@@ -7,7 +7,7 @@ import torch
 from dictionaries.planted import world
 
 from bathyscope.dictionaries.gated import Gated
-from bathyscope.dictionaries.l0_control import GAIN, PROPORTION, SHARE, L0Control, weight_control, weight_factor
+from bathyscope.dictionaries.l0_control import GAIN, L0_ANNEAL, PROPORTION, L0Control, weight_control, weight_factor
 from bathyscope.dictionaries.p_anneal import PAnneal
 from bathyscope.dictionaries.relu import ReLU
 from bathyscope.dictionaries.train import TrainSettings, train
@@ -56,14 +56,14 @@ def test_a_wild_batch_a_long_step_and_a_long_error_are_bounded(any_trainee):
 
 
 def test_the_factor_is_that_of_the_formula_and_one_without_a_target(any_trainee):
-    assert weight_control(None) is None and weight_factor(None, 0.3) == 1.0
-    found = weight_control(10)
+    assert weight_control(None, 0.5) is None and weight_factor(None, 0.3) == 1.0
+    found = weight_control(10, 0.5)
     assert found is not None and float(weight_factor(found, 0.3)) == 1.0
     found.integral.fill_(0.7)
     found.l0.fill_(12)
     found.begin.fill_(10)
     assert float(weight_factor(found, 0.9)) == pytest.approx(math.exp(0.7 + PROPORTION * math.log(1.2)))
-    assert GAIN > 0 and 0 < SHARE < 1
+    assert GAIN > 0 and 0 < L0_ANNEAL < 1
 
 
 def test_a_batch_in_which_nothing_fires_gives_finite_numbers(any_trainee):

@@ -23,7 +23,8 @@ def dictionary(rule: Rule) -> Dictionary:
 
 
 def surveyed(rule: Rule, x_ND: Tensor = X_ND, *, size: int = 3) -> Dictionary:
-    (found,) = survey([Survey(dictionary(rule), lambda batch: Example(batch, batch))], iter(x_ND.split(size)))
+    surveys = [Survey(dictionary(rule), lambda batch: Example(batch, batch))]
+    (found,) = survey(surveys, iter(x_ND.split(size)), n_rows=len(x_ND))
     return found
 
 

@@ -105,6 +105,15 @@ def test_batches_of_different_lengths_and_types_are_taken():
     assert found.training["survey"]["rows"] == 2048
 
 
+def test_without_survey_rows_the_weights_are_the_same_and_nothing_is_claimed_of_the_codes():
+    usual = train(WORLD.batches(256), KIND, settings=QUICK)
+    found = train(WORLD.batches(256), KIND, settings=dataclasses.replace(QUICK, survey_rows=0))
+    assert found.digest == usual.digest and usual.max_activation is not None
+    assert found.max_activation is None and "survey" not in found.training
+    with pytest.raises(ConfigError, match="survey_rows is -1"):
+        TrainSettings(survey_rows=-1)
+
+
 def test_an_iterator_that_can_be_read_once_needs_n_tokens():
     with pytest.raises(ConfigError, match="set n_tokens"):
         train(iter(WORLD.batches(256)), KIND, settings=QUICK)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_no_process_is_left_when_the_caller_is(end, tmp_path):
     script = tmp_path / "caller.py"
-    script.write_text(CALLER.format(tests=os.path.dirname(os.path.dirname(__file__))))
+    script.write_text(CALLER.format(tests=str(Path(__file__).parent.parent)))
     caller = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, start_new_session=True, text=True)
     assert caller.stdout is not None and caller.stdout.readline() == "running\n"
     caller.send_signal(end)

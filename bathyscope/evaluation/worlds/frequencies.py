@@ -16,10 +16,11 @@ ROOM = 0.9
 
 
 def zipf_frequencies(settings: WorldSettings) -> Float[Tensor, " G"]:
-    """Share of tokens in which each feature fires, falling, float64; they add up to `l0`.
+    """Share of tokens in which each feature fires, falling, float64; they add up to `l0`, which must be given.
 
     `p_r = clamp(c · r^-zipf, min, max)` with c found by bisection.
     """
+    assert settings.l0 is not None, "the fitted law is for a given l0"
     law_G = torch.arange(1, settings.n_true + 1, dtype=torch.float64) ** -settings.zipf
     low, high = 0.0, float(settings.max_frequency / law_G[-1])
     for _ in range(200):

@@ -1,6 +1,7 @@
 """What a world is like: how many features, how often they fire, how they depend on each other, how crowded they are."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bathyscope.errors import ConfigError
 
@@ -13,8 +14,10 @@ class WorldSettings:
     """Number of true features."""
     d_model: int = 384
     """Width of the activations; n_true / d_model is the degree of superposition."""
-    l0: float = 25.0
-    """Mean number of true features that fire at once (manifolds come on top)."""
+    law: Literal["fitted", "forest"] = "fitted"
+    """fitted: frequencies are Zipfian and trees are made to fit them; forest: trees first, see `forest.py`."""
+    l0: float | None = 25.0
+    """Mean number of true features that fire at once (manifolds come on top); None with `forest`, where it follows."""
     zipf: float = 0.5
     """Exponent of the frequencies: the feature of rank r fires in proportion to r^-zipf."""
     max_frequency: float = 0.4
@@ -22,7 +25,7 @@ class WorldSettings:
     min_frequency: float = 0.0
     """Lowest share; rarer features are raised to it and the others lowered, so that l0 holds."""
     n_roots: int = 32
-    """Features that begin a tree of the hierarchy, the most frequent ones; 0 for no hierarchy."""
+    """Features that begin a tree of the hierarchy, the most frequent ones; 0 for no hierarchy. Others may be alone."""
     branching: int = 8
     """Most children of a feature."""
     depth: int = 2
@@ -59,7 +62,10 @@ class WorldSettings:
             raise ConfigError(
                 f"frequencies from {self.min_frequency} to {self.max_frequency}: expected shares, the lowest first"
             )
-        if not self.n_true * self.min_frequency < self.l0 <= self.n_true * self.max_frequency:
+        if (self.l0 is None) != (self.law == "forest"):
+            remedy = "give l0" if self.l0 is None else "set l0 to None, it follows from the frequencies"
+            raise ConfigError(f"the law {self.law!r} does not go with l0 = {self.l0}: {remedy}")
+        if self.l0 is not None and not self.n_true * self.min_frequency < self.l0 <= self.n_true * self.max_frequency:
             raise ConfigError(
                 f"{self.n_true} features that fire in {self.min_frequency} to {self.max_frequency} of the tokens "
                 f"cannot give l0 = {self.l0}: change l0, n_true or the frequencies"
@@ -87,7 +93,8 @@ SMALL = WorldSettings(n_true=64, d_model=32, l0=3.0, n_roots=8, branching=2, dep
 SYNTH_SAE_BENCH_16K = WorldSettings(
     n_true=16_384,
     d_model=768,
-    l0=34.0,
+    law="forest",
+    l0=None,
     min_frequency=5e-4,
     n_roots=128,
     branching=4,

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathyscope.evaluation.worlds.directions import spread_directions
+from bathyscope.evaluation.worlds.forest import Forest, forest
 from bathyscope.evaluation.worlds.frequencies import parents, zipf_frequencies
 from bathyscope.evaluation.worlds.settings import WorldSettings
 
@@ -37,8 +38,8 @@ class World:
         generator = torch.Generator().manual_seed(own_seed("world", seed))
         self.settings, self.seed, self.device = settings, seed, device
         n, d = settings.n_true, settings.d_model
-        frequencies_G = zipf_frequencies(settings)
-        self.parents_G: Int[Tensor, " G"] = parents(frequencies_G, settings, generator=generator)
+        frequencies_G, parents_G = _plan_features(settings, generator)
+        self.parents_G: Int[Tensor, " G"] = parents_G
         """Each feature's parent; -1 for none."""
         self.frequencies_G: Float[Tensor, " G"] = frequencies_G.float()
         """Share of tokens in which each feature fires."""
@@ -164,6 +165,16 @@ def _generations(parents_G: Tensor, *, shared: bool) -> list[_Generation]:
         draw = parent.unique(return_inverse=True)[1] if shared else torch.arange(len(children))
         found.append(_Generation(children, parent, draw))
     return found
+
+
+def _plan_features(settings: WorldSettings, generator: torch.Generator) -> Forest:
+    """Frequencies and hierarchy by the settings' law."""
+    match settings.law:
+        case "fitted":
+            frequencies_G = zipf_frequencies(settings)
+            return Forest(frequencies_G, parents(frequencies_G, settings, generator=generator))
+        case "forest":
+            return forest(settings)
 
 
 def own_seed(purpose: str, seed: int) -> int:

@@ -9,7 +9,7 @@ from bathyscope.dictionaries.start import tied_start
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.worlds.directions import spread_directions
 from bathyscope.evaluation.worlds.frequencies import ROOM, parents, zipf_frequencies
-from bathyscope.evaluation.worlds.settings import REFERENCE, SMALL, SYNTH_SAE_BENCH_16K, WorldSettings
+from bathyscope.evaluation.worlds.settings import REFERENCE, SMALL, WorldSettings
 from bathyscope.evaluation.worlds.world import Sample, World
 
 
@@ -23,7 +23,10 @@ def sample(world: World) -> Sample:
     return world.sample(40_000, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("settings", [SMALL, REFERENCE, SYNTH_SAE_BENCH_16K], ids=["small", "reference", "16k"])
+RARE = dataclasses.replace(REFERENCE, n_true=4096, d_model=64, min_frequency=2e-3)
+
+
+@pytest.mark.parametrize("settings", [SMALL, REFERENCE, RARE], ids=["small", "reference", "rare"])
 def test_frequencies_are_zipfian_and_add_up_to_l0(settings):
     p_G = zipf_frequencies(settings)
     assert float(p_G.sum()) == pytest.approx(settings.l0, rel=1e-6)
