@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bathyscope.dictionaries.pursuit import MatchingPursuit
     from bathyscope.dictionaries.relu import ReLU
     from bathyscope.dictionaries.rules import Pursuit
+    from bathyscope.dictionaries.signs import split_signs
     from bathyscope.dictionaries.solvers.fista import Fista
     from bathyscope.dictionaries.solvers.online_learning import OnlineSettings, learn_online, refine_online
     from bathyscope.dictionaries.solvers.orthogonal_pursuit import OrthogonalPursuit
@@ -134,6 +135,7 @@ _WHERE = {
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "split_signs": "bathyscope.dictionaries.signs",
     "stability": "bathyscope.evaluation.stability",
     "stability_table": "bathyscope.evaluation.stability",
     "steer": "bathyscope.steering.steer",
@@ -213,6 +215,7 @@ __all__ = [
     "recode",
     "recovery",
     "refine_online",
+    "split_signs",
     "stability",
     "stability_table",
     "steer",

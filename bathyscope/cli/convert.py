@@ -13,6 +13,7 @@ from bathyscope.cli.terminal import result
 from bathyscope.dictionaries.dictionary import Dictionary, SavedFormat
 from bathyscope.dictionaries.formats.detect import open_place
 from bathyscope.dictionaries.formats.self_check import SelfCheck, check_dictionary
+from bathyscope.dictionaries.signs import split_signs
 from bathyscope.errors import ConfigError
 from bathyscope.models.hookpoints import names, resolve
 from bathyscope.models.lens_names import lens_name, lens_names
@@ -40,6 +41,8 @@ class Convert(Command):
     """Where the dictionary belongs (module path or TransformerLens name), if its files do not say."""
     model: str | None = None
     """The model it belongs to, to translate its hook names into module paths."""
+    split_signs: bool = False
+    """Write a dictionary of signed codes with two features for each: f for positive codes, F + f for negative ones."""
     force: bool = False
     """Write although the check is red, or the files name another hookpoint than `--hookpoint`."""
 
@@ -57,6 +60,7 @@ def run(config: Convert) -> None:
         store = ActivationStore(config.activations)
         check = check_dictionary(dictionary, _pairs(dictionary, store, config), n_rows=config.n_rows, parts=parts)
         _report(check, config)
+    dictionary = split_signs(dictionary) if config.split_signs else dictionary
     dictionary.save(config.out, format=config.format)
     result({"written": str(config.out), "format": config.format}, as_json=config.json)
 

@@ -21,7 +21,7 @@ from bathyscope import artifacts, progress
 from bathyscope.activations.store import ActivationStore
 from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.rules import LargestAbsolute, Pursuit
+from bathyscope.dictionaries.signs import is_signed
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.assignment import matched_cosines, nearest_cosines
 from bathyscope.evaluation.extras import require_science
@@ -72,7 +72,7 @@ def stability(
         widths = f"{dictionary_a.W_dec.shape[1]} and {dictionary_b.W_dec.shape[1]}"
         raise ConfigError(f"the dictionaries write vectors of width {widths}: their features cannot be compared")
     generator = torch.Generator().manual_seed(settings.seed)
-    is_signed = any(_is_signed(each) for each in (dictionary_a, dictionary_b))
+    signed = any(is_signed(each.rule) for each in (dictionary_a, dictionary_b))
     rows_a, rows_b = _unit(dictionary_a.W_dec), _unit(dictionary_b.W_dec)
     subjects = {
         name: (rows_a, rows_b),
@@ -82,7 +82,7 @@ def stability(
     weights_F = None if x_ND is None else _firing(dictionary_a, x_ND)
     found: list[Score] = []
     for subject, (a_FD, b_FD) in subjects.items():
-        found += _rows(subject, a_FD, b_FD, weights_F, is_signed=is_signed, settings=settings)
+        found += _rows(subject, a_FD, b_FD, weights_F, is_signed=signed, settings=settings)
     return found
 
 
@@ -182,11 +182,6 @@ def _held_out(store: ActivationStore, dictionary: Dictionary, n_rows: int) -> Fl
         raise ConfigError(f"{store.path} holds no held-out document: collect more text or a larger held-out share")
     chosen = rows if len(rows) <= n_rows else rows[np.linspace(0, len(rows) - 1, n_rows).astype(np.int64)]
     return store.read(chosen, store.hookpoint(dictionary.hookpoint))
-
-
-def _is_signed(dictionary: Dictionary) -> bool:
-    rule = dictionary.rule
-    return isinstance(rule, LargestAbsolute) or (isinstance(rule, Pursuit) and rule.is_signed)
 
 
 def _unit(rows_FD: Float[Tensor, "F D"]) -> Float[Tensor, "F D"]:

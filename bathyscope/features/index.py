@@ -20,6 +20,7 @@ from bathyscope.activations.store import ActivationStore, Split
 from bathyscope.activations.text import Text, open_text
 from bathyscope.artifacts import Draft, Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.dictionaries.signs import require_positive_codes
 from bathyscope.errors import ConfigError
 from bathyscope.features import layout
 from bathyscope.features.columns import write_tables
@@ -57,6 +58,7 @@ def index_features(
     Raises ConfigError or ModelError when store, dictionary and model do not belong together.
     """
     require_same_model(model, dictionary, text if isinstance(text, ActivationStore) else None)
+    require_positive_codes(dictionary, "an index of features")
     hookpoint = _hookpoint(model, dictionary, text)
     recipe = _recipe(model, dictionary, text, hookpoint, settings)
     if not artifacts.is_finished(out, recipe):
