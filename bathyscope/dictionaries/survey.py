@@ -11,6 +11,7 @@ from torch import Tensor
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.meter import variance_explained
 from bathyscope.dictionaries.trainee import Example
+from bathyscope.progress import report
 
 
 def survey(surveys: "Sequence[Survey]", batches: Iterator[Tensor], *, n_rows: int) -> list[Dictionary]:
@@ -21,6 +22,7 @@ def survey(surveys: "Sequence[Survey]", batches: Iterator[Tensor], *, n_rows: in
         for one in surveys:
             one.add(batch_NW)
         n_seen += len(batch_NW)
+        report("survey", n_seen, n_rows, "tokens")
         if n_seen >= n_rows:
             break
     return [one.result() for one in surveys]
