@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     from bathyscope.activations.beside import Adjacent, Beside
     from bathyscope.activations.collect import CollectSettings, collect
     from bathyscope.activations.packing import Packing
+    from bathyscope.activations.pairs.analogies import Analogies
+    from bathyscope.activations.pairs.answers import Answers
+    from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
+    from bathyscope.activations.pairs.draw import draw_pairs
+    from bathyscope.activations.pairs.lines import read_pairs
+    from bathyscope.activations.pairs.pair import Pair, PairSet, by_transition
+    from bathyscope.activations.pairs.parallel import ParallelVerses
+    from bathyscope.activations.pairs.sets import pair_set
+    from bathyscope.activations.pairs.store import PairStore
+    from bathyscope.activations.pairs.template import Template, read_template
     from bathyscope.activations.store import ActivationStore
     from bathyscope.activations.text import Mixture, Texts
     from bathyscope.activations.through import Through
@@ -71,6 +81,8 @@ _WHERE = {
     "Add": "bathyscope.steering.operations",
     "Adjacent": "bathyscope.activations.beside",
     "Amplify": "bathyscope.steering.operations",
+    "Analogies": "bathyscope.activations.pairs.analogies",
+    "Answers": "bathyscope.activations.pairs.answers",
     "BatchTopK": "bathyscope.dictionaries.batch_topk",
     "Beside": "bathyscope.activations.beside",
     "Clamp": "bathyscope.steering.operations",
@@ -100,12 +112,18 @@ _WHERE = {
     "OrthogonalPursuit": "bathyscope.dictionaries.solvers.orthogonal_pursuit",
     "PAnneal": "bathyscope.dictionaries.p_anneal",
     "Packing": "bathyscope.activations.packing",
+    "Pair": "bathyscope.activations.pairs.pair",
+    "PairSet": "bathyscope.activations.pairs.pair",
+    "PairSettings": "bathyscope.activations.pairs.collect",
+    "PairStore": "bathyscope.activations.pairs.store",
+    "ParallelVerses": "bathyscope.activations.pairs.parallel",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "Pursuit": "bathyscope.dictionaries.rules",
     "RandomDirection": "bathyscope.steering.operations",
     "ReLU": "bathyscope.dictionaries.relu",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
     "StabilitySettings": "bathyscope.evaluation.stability",
+    "Template": "bathyscope.activations.pairs.template",
     "Temporal": "bathyscope.dictionaries.temporal",
     "Texts": "bathyscope.activations.text",
     "Through": "bathyscope.activations.through",
@@ -116,9 +134,12 @@ _WHERE = {
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "absorption": "bathyscope.evaluation.absorption",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
+    "by_transition": "bathyscope.activations.pairs.pair",
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
     "collect": "bathyscope.activations.collect",
+    "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
+    "draw_pairs": "bathyscope.activations.pairs.draw",
     "explain": "bathyscope.explanations.explain",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
@@ -130,8 +151,11 @@ _WHERE = {
     "load_dictionary": "bathyscope.dictionaries.dictionary",
     "load_model": "bathyscope.models.load",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
+    "pair_set": "bathyscope.activations.pairs.sets",
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
+    "read_pairs": "bathyscope.activations.pairs.lines",
+    "read_template": "bathyscope.activations.pairs.template",
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
@@ -151,6 +175,8 @@ __all__ = [
     "Add",
     "Adjacent",
     "Amplify",
+    "Analogies",
+    "Answers",
     "BatchTopK",
     "Beside",
     "Clamp",
@@ -180,12 +206,18 @@ __all__ = [
     "OrthogonalPursuit",
     "PAnneal",
     "Packing",
+    "Pair",
+    "PairSet",
+    "PairSettings",
+    "PairStore",
+    "ParallelVerses",
     "ProbeSettings",
     "Pursuit",
     "RandomDirection",
     "ReLU",
     "RecoveryBench",
     "StabilitySettings",
+    "Template",
     "Temporal",
     "Texts",
     "Through",
@@ -196,9 +228,12 @@ __all__ = [
     "WorldSettings",
     "absorption",
     "bench_recovery",
+    "by_transition",
     "check_dictionary",
     "collect",
+    "collect_pairs",
     "compare",
+    "draw_pairs",
     "explain",
     "export",
     "fidelity",
@@ -210,8 +245,11 @@ __all__ = [
     "load_dictionary",
     "load_model",
     "optimal_codes",
+    "pair_set",
     "probe",
     "random_dictionary",
+    "read_pairs",
+    "read_template",
     "recode",
     "recovery",
     "refine_online",

@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
         "bathyscope.cli.demo", "Demo", "Run every stage on SmolLM2-135M and open-licence text; ends with a page."
     ),
     "collect": Entry("bathyscope.cli.collect", "Collect", "Turn text into activations on disk."),
+    "pairs": Entry("bathyscope.cli.pairs", "Pairs", "Turn pairs of texts into pairs of activations and their shifts."),
     "train": Entry("bathyscope.cli.train", "Train", "Learn a sparse dictionary from activations."),
     "sweep": Entry("bathyscope.cli.sweep", "Sweep", "Learn several dictionaries from one stream and compare them."),
     "index": Entry(
