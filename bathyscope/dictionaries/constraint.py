@@ -23,38 +23,40 @@ from bathyscope.errors import ConfigError
 class DualSettings:
     """How fast the multiplier moves."""
 
-    lr: float = 1e-2
+    dual_lr: float = 1e-2
     """Step of μ per unit of violation and optimiser step."""
-    proportion: float = 0.0
+    dual_proportion: float = 0.0
     """Weight of the present violation in μ, against swinging; 0 is plain dual ascent."""
-    start: float = 0.0
+    dual_start: float = 0.0
     """μ before the first step."""
 
     def __post_init__(self) -> None:
-        require_positive(self, "lr")
-        require_not_negative(self, "proportion", "start")
+        require_positive(self, "dual_lr")
+        require_not_negative(self, "dual_proportion", "dual_start")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundSchedule:
-    """A bound that comes down during a run, geometrically: from `start` times itself, to itself."""
+    """A bound that comes down during a run, geometrically: from `bound_start` times itself, to itself."""
 
-    start: float = 1.0
+    bound_start: float = 1.0
     """The bound at the beginning, in multiples of the final one; at least 1."""
-    hold: float = 0.0
+    bound_hold: float = 0.0
     """Share of the run during which it stays there."""
-    fall: float = 0.0
+    bound_fall: float = 0.0
     """Share of the run over which it then falls to its final value."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.start < float("inf"):
-            raise ConfigError(f"the bound starts at {self.start} times itself: expected at least 1")
-        if not (self.hold >= 0 and self.fall >= 0 and self.hold + self.fall <= 1):
-            raise ConfigError(f"hold {self.hold} and fall {self.fall} are shares of one run: their sum is at most 1")
+        if not 1 <= self.bound_start < float("inf"):
+            raise ConfigError(f"the bound starts at {self.bound_start} times itself: expected at least 1")
+        if not (self.bound_hold >= 0 and self.bound_fall >= 0 and self.bound_hold + self.bound_fall <= 1):
+            raise ConfigError(
+                f"hold {self.bound_hold} and fall {self.bound_fall} are shares of one run: their sum is at most 1"
+            )
 
     def factor(self, progress: float) -> float:
         """By what the final bound is multiplied at `progress` in [0, 1]."""
-        return self.start ** (1 - ramp(progress - self.hold, self.fall))
+        return self.bound_start ** (1 - ramp(progress - self.bound_hold, self.bound_fall))
 
 
 class Dual(nn.Module):
@@ -68,13 +70,13 @@ class Dual(nn.Module):
     def __init__(self, settings: DualSettings, *, shape: Sequence[int] = ()) -> None:
         super().__init__()
         self.settings = settings
-        self.register_buffer("integral", torch.full(tuple(shape), settings.start))
+        self.register_buffer("integral", torch.full(tuple(shape), settings.dual_start))
         self.register_buffer("last", torch.zeros(tuple(shape)))
 
     @property
     def multiplier(self) -> Float[Tensor, "..."]:
         """μ."""
-        return (self.integral + self.settings.proportion * self.last).clamp_min(0)
+        return (self.integral + self.settings.dual_proportion * self.last).clamp_min(0)
 
     def penalty(self, violation: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """`μ·v`, with μ as a constant: what is added to the loss."""
@@ -83,4 +85,4 @@ class Dual(nn.Module):
     def update(self, violation: Float[Tensor, "..."]) -> None:
         """Move μ after an optimiser step, by the violation that the step was made with."""
         self.last.copy_(violation.detach())
-        self.integral.copy_((self.integral + self.settings.lr * self.last).clamp_min(0))
+        self.integral.copy_((self.integral + self.settings.dual_lr * self.last).clamp_min(0))

@@ -21,7 +21,7 @@ from bathyscope import artifacts, progress
 from bathyscope.activations.store import ActivationStore
 from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.rules import LargestAbsolute, Pursuit
+from bathyscope.dictionaries.rules import LargestAbsolute, Linear, Pursuit
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.assignment import matched_cosines, nearest_cosines
 from bathyscope.evaluation.extras import require_science
@@ -186,7 +186,7 @@ def _held_out(store: ActivationStore, dictionary: Dictionary, n_rows: int) -> Fl
 
 def _is_signed(dictionary: Dictionary) -> bool:
     rule = dictionary.rule
-    return isinstance(rule, LargestAbsolute) or (isinstance(rule, Pursuit) and rule.is_signed)
+    return isinstance(rule, LargestAbsolute | Linear) or (isinstance(rule, Pursuit) and rule.is_signed)
 
 
 def _unit(rows_FD: Float[Tensor, "F D"]) -> Float[Tensor, "F D"]:

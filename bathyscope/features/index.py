@@ -56,6 +56,7 @@ def index_features(
     which the first `settings.n_tokens` tokens are indexed whole.
     Raises ConfigError or ModelError when store, dictionary and model do not belong together.
     """
+    dictionary.require_selection("an index of features")
     require_same_model(model, dictionary, text if isinstance(text, ActivationStore) else None)
     hookpoint = _hookpoint(model, dictionary, text)
     recipe = _recipe(model, dictionary, text, hookpoint, settings)

@@ -96,7 +96,7 @@ def ascend_reference(
         adam.zero_grad()
         (error + price * violation).backward()
         adam.step()
-        price = max(0.0, price + settings.dual.lr * float(violation.detach()))
+        price = max(0.0, price + settings.dual.dual_lr * float(violation.detach()))
         with torch.no_grad():
             B_CM /= B_CM.norm(dim=1, keepdim=True)
     return Columns(E_RMC=E_MC.detach()[None], B_RCM=B_CM.detach()[None], price_R=torch.tensor([price]))

@@ -36,7 +36,7 @@ from bathyscope.dictionaries.shifts.path import (
     problem_of,
     warm_start,
 )
-from bathyscope.dictionaries.shifts.settings import ShiftSettings
+from bathyscope.dictionaries.shifts.settings import DEFAULTS, ShiftSettings
 from bathyscope.dictionaries.survey import Survey
 from bathyscope.dictionaries.trainee import Example
 from bathyscope.dictionaries.weights import Weights
@@ -61,7 +61,7 @@ class ShiftOrigin:
 
 def learn_shifts(
     shifts_PD: Float[Tensor, "P D"],
-    settings: ShiftSettings = ShiftSettings(),
+    settings: ShiftSettings = DEFAULTS,
     *,
     out: str | Path | None = None,
     origin: ShiftOrigin = ShiftOrigin(),

@@ -54,3 +54,6 @@ class ShiftSettings:
     def lost(self) -> float:
         """Reconstruction that may be lost: small against what one of C equally large concepts holds."""
         return min(0.01, 0.25 / self.n_features) if self.tolerance is None else self.tolerance
+
+
+DEFAULTS = ShiftSettings()
