@@ -1,4 +1,4 @@
-"""Starts: they reconstruct everything, and the peaked ones find sparse concepts where directions are far from orthogonal."""
+"""Starts: they reconstruct everything; peaked ones find sparse concepts whose directions are far from orthogonal."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_tied_starts_are_those_of_the_paper():
 
 @pytest.mark.parametrize("by", ["fourth", "tanh"])
 def test_a_fixed_point_is_a_rotation_and_stays(by):
-    frame, y_PM, _ = begun("random", "whitened")
+    _, y_PM, _ = begun("random", "whitened")
     turn_MM = peaked(y_PM, rotation(torch.randn(6, 6, generator=torch.Generator().manual_seed(3))), by=by)
     torch.testing.assert_close(turn_MM.T @ turn_MM, torch.eye(6), atol=1e-4, rtol=0)
     again_MM = peaked(y_PM, turn_MM, by=by)
