@@ -148,7 +148,7 @@ def _one(run: _Run) -> dict[str, Figures]:
     )
     supports = support_report(as_support(train.changes_PC))
     shifts = _learning(settings, case, run.seed)
-    test_settings = IdentifiabilitySettings(shifts=shifts, seed=run.seed)
+    test_settings = IdentifiabilitySettings(shifts=shifts, test_seed=run.seed)
     ours = learn_shifts(train.shifts_PD, shifts)
     found = {OURS: _figures(ours, test, supports, world)}
     if case.with_evidence:

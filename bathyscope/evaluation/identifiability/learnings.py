@@ -40,13 +40,13 @@ def examine(
             "compared; give more pairs or fewer columns"
         )
     whole = learn_shifts(shifts_PD, settings.shifts) if whole is None else whole
-    order_P = torch.randperm(n, generator=torch.Generator().manual_seed(settings.seed))
+    order_P = torch.randperm(n, generator=torch.Generator().manual_seed(settings.test_seed))
     a_PD, b_PD = shifts_PD[order_P[: n // 2]], shifts_PD[order_P[n // 2 :]]
     half_a, half_b = (
         learn_shifts(half_PD, again(whole, settings, number=number)) for number, half_PD in enumerate((a_PD, b_PD))
     )
     columns = significance(
-        whole, half_a, half_b, a_PD, b_PD, level=settings.level, n_draws=settings.n_draws, seed=settings.seed
+        whole, half_a, half_b, a_PD, b_PD, level=settings.level, n_draws=settings.n_draws, seed=settings.test_seed
     )
     return Examined(whole, half_a, half_b, columns)
 
@@ -56,7 +56,7 @@ def again(whole: Dictionary, settings: IdentifiabilitySettings, *, number: int) 
     return dataclasses.replace(
         settings.shifts,
         beta=whole.training["beta"],
-        n_restarts=settings.n_restarts,
+        n_restarts=settings.n_restarts_again,
         seed=settings.shifts.seed + 101 + number,
     )
 
@@ -66,7 +66,7 @@ def without_some(
 ) -> Iterator[Dictionary]:
     """Dictionaries of what is left when random pairs are removed."""
     for number in range(settings.n_removals):
-        generator = torch.Generator().manual_seed(settings.seed + 1000 + number)
+        generator = torch.Generator().manual_seed(settings.test_seed + 1000 + number)
         order_P = torch.randperm(len(shifts_PD), generator=generator)
         kept_PD = shifts_PD[order_P[round(settings.removed * len(shifts_PD)) :]]
         yield learn_shifts(kept_PD, again(whole, settings, number=10 + number))

@@ -95,7 +95,7 @@ def identifiability(
     config = {"subject": "identifiability", "settings": settings, "data_sha256": _digest(checked.shifts_PD, known)}
     if dictionary is not None:
         config["dictionary"] = dictionary.digest
-    recipe = Recipe(kind="scores", config=config, seed=settings.seed)
+    recipe = Recipe(kind="scores", config=config, seed=settings.test_seed)
     if not artifacts.is_finished(Path(out), recipe):
         with artifacts.draft(Path(out), recipe) as work:
             write_scores(work.path, found.scores)
@@ -155,8 +155,8 @@ def _of_columns(subject: str, found: Examined, settings: IdentifiabilitySettings
     explained = float(found.whole.training["mean_square_explained"])
     fixed = Interval(value=explained, low=-np.inf, high=np.inf, n=1)
     return [
-        score(subject, "share of real columns", mean(real, settings.seed), unit="columns", split="other half"),
-        score(subject, "agreement of halves", mean(halves, settings.seed), unit="columns", split="both halves"),
+        score(subject, "share of real columns", mean(real, settings.test_seed), unit="columns", split="other half"),
+        score(subject, "agreement of halves", mean(halves, settings.test_seed), unit="columns", split="both halves"),
         score(subject, "mean square explained", fixed, unit="fits", split="train"),
     ]
 
@@ -166,19 +166,19 @@ def _of_removals(shifts_PD: Tensor, found: Examined, settings: IdentifiabilitySe
     if not kept:
         return []
     metric = f"cosine after removing {settings.removed:.0%} of pairs"
-    return [score(OURS, metric, mean(np.concatenate(kept), settings.seed), unit="columns", split="train")]
+    return [score(OURS, metric, mean(np.concatenate(kept), settings.test_seed), unit="columns", split="train")]
 
 
 def _of_controls(shifts_PD: Tensor, settings: IdentifiabilitySettings) -> list[Score]:
     """What must fail: no bound, and no structure."""
     free = [without_bound(shifts_PD, settings, number=number) for number in range(2)]
     explained = np.array([each.training["mean_square_explained"] for each in free])
-    twin_PD = normal_twin(shifts_PD, seed=settings.seed + 7)
-    cheap = dataclasses.replace(settings.shifts, n_restarts=settings.n_restarts)
+    twin_PD = normal_twin(shifts_PD, seed=settings.test_seed + 7)
+    cheap = dataclasses.replace(settings.shifts, n_restarts=settings.n_restarts_again)
     twin = examine(twin_PD, dataclasses.replace(settings, shifts=cheap))
-    agreement = mean(rows_agreement(free[0], free[1]), settings.seed)
+    agreement = mean(rows_agreement(free[0], free[1]), settings.test_seed)
     return [
-        score(FREE, "mean square explained", mean(explained, settings.seed), unit="fits", split="train"),
+        score(FREE, "mean square explained", mean(explained, settings.test_seed), unit="fits", split="train"),
         score(FREE, "agreement of two starts", agreement, unit="columns", split="train"),
         *_of_columns(TWIN, twin, settings),
     ]
@@ -195,16 +195,16 @@ def _of_truth(
     blocks = blocks_of(supports, changes_PC.shape[1])
     codes = {OURS: [whole.pre(shifts_PD)]}
     seeds = range(settings.n_random)
-    codes[RANDOM] = [random_encoder(whole, shifts_PD, seed=settings.seed + number) for number in seeds]
+    codes[RANDOM] = [random_encoder(whole, shifts_PD, seed=settings.test_seed + number) for number in seeds]
     if settings.controls:
         codes[FREE] = [without_bound(shifts_PD, settings, number=0).pre(shifts_PD)]
     found: list[Score] = []
     for subject, several in codes.items():
         single = np.mean([match_concepts(each, changes_PC).correlation_C for each in several], axis=0)
-        found.append(score(subject, "mcc", mean(single, settings.seed), unit="concepts", split="train"))
+        found.append(score(subject, "mcc", mean(single, settings.test_seed), unit="concepts", split="train"))
         if len(blocks) < changes_PC.shape[1]:
             block = np.mean([block_mcc(each, changes_PC, blocks) for each in several], axis=0)
-            found.append(score(subject, "block mcc", mean(block, settings.seed), unit="concepts", split="train"))
+            found.append(score(subject, "block mcc", mean(block, settings.test_seed), unit="concepts", split="train"))
     return found
 
 

@@ -20,7 +20,7 @@ class IdentifiabilitySettings:
     """Largest expected share of false ones among columns called real."""
     n_draws: int = 2000
     """Random directions that columns are compared with."""
-    n_restarts: int = 2
+    n_restarts_again: int = 2
     """Restarts of each further learning."""
     n_removals: int = 2
     """Further learnings on pairs of which some were removed."""
@@ -32,14 +32,16 @@ class IdentifiabilitySettings:
     """Steps of the control without a bound."""
     n_random: int = 20
     """Random encoders that figures against known concepts are compared with."""
-    seed: int = 0
+    test_seed: int = 0
     """Seed of halves, removals, random encoders and resampling."""
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1 or not 0 < self.removed < 1:
             raise ConfigError(f"level is {self.level}, removed {self.removed}: expected shares between 0 and 1")
-        if min(self.n_draws, self.n_restarts, self.free_steps, self.n_random) < 1 or self.n_removals < 0:
-            raise ConfigError("n_draws, n_restarts, free_steps and n_random are at least 1, n_removals at least 0")
+        if min(self.n_draws, self.n_restarts_again, self.free_steps, self.n_random) < 1 or self.n_removals < 0:
+            raise ConfigError(
+                "n_draws, n_restarts_again, free_steps and n_random are at least 1, n_removals at least 0"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

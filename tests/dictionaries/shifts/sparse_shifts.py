@@ -7,9 +7,12 @@ from torch import Tensor
 
 
 def sparse_shifts(n: int = 5, d: int = 8, n_pairs: int = 2000, *, share: float = 0.3, seed: int = 0):
-    """Shifts [P, D], changes [P, C] and directions [C, D]; each concept changes in `share` of the pairs."""
+    """Shifts [P, D], changes [P, C] and directions [C, D]; each concept changes in `share` of the pairs.
+
+    Directions are the same for every seed.
+    """
     generator = torch.Generator().manual_seed(1000 + seed)
-    directions_CD = torch.randn(n, d, generator=generator)
+    directions_CD = torch.randn(n, d, generator=torch.Generator().manual_seed(77))
     directions_CD *= torch.linspace(0.5, 2, n)[:, None]
     changes_PC = torch.randn(n_pairs, n, generator=generator)
     changes_PC *= torch.rand(n_pairs, n, generator=generator) < share

@@ -28,7 +28,7 @@ def learnt():
 
 
 def test_the_concepts_of_fresh_pairs_are_found(learnt):
-    fresh_PD, fresh_PC, _ = sparse_shifts(seed=0, n_pairs=3000)
+    fresh_PD, fresh_PC, _ = sparse_shifts(seed=1)
     assert mcc(learnt.pre(fresh_PD), fresh_PC) > 0.99
     cosine_CF = torch.nn.functional.normalize(DIRECTIONS_CD, dim=1) @ learnt.W_dec.T
     assert float(cosine_CF.abs().amax(1).min()) > 0.98
