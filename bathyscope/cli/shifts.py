@@ -10,7 +10,7 @@ from bathyscope.dictionaries.shifts.learn import learn_shifts
 from bathyscope.dictionaries.shifts.pairs import shifts_of
 from bathyscope.evaluation.identifiability.page import before
 from bathyscope.evaluation.identifiability.report import PAGE, identifiability
-from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, Known
+from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ def run(config: Shifts) -> None:
     pairs_PTD, support_PC = read_pairs(config.pairs)
     shifts_PD = shifts_of(pairs_PTD)
     dictionary = learn_shifts(shifts_PD, config.settings.shifts, out=config.out / "dictionary")
-    known = Known(support_PC=support_PC)
+    known = KnownConcepts(support_PC=support_PC)
     report = identifiability(
         shifts_PD, known=known, dictionary=dictionary, settings=config.settings, out=config.out / "report"
     )

@@ -33,7 +33,7 @@ from bathyscope.evaluation.identifiability.learnings import (
 )
 from bathyscope.evaluation.identifiability.matching import Matching, block_mcc, match_concepts
 from bathyscope.evaluation.identifiability.page import page
-from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, Known, as_support
+from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts, as_support
 from bathyscope.evaluation.identifiability.significance import ColumnEvidence, rows_agreement
 from bathyscope.evaluation.identifiability.supports import SupportReport, support_report
 from bathyscope.evaluation.intervals import Interval, bootstrap
@@ -42,7 +42,7 @@ from bathyscope.files import write_atomic
 
 PAGE, COLUMNS = "report.md", "columns.jsonl"
 OURS, FREE, TWIN, RANDOM = "shifts", "without a bound", "normal twin", "random encoders"
-NOTHING = Known()
+NOTHING = KnownConcepts()
 DEFAULTS = IdentifiabilitySettings()
 
 
@@ -74,7 +74,7 @@ class IdentifiabilityReport:
 def identifiability(
     shifts_PD: Float[Tensor, "P D"],
     *,
-    known: Known = NOTHING,
+    known: KnownConcepts = NOTHING,
     dictionary: Dictionary | None = None,
     settings: IdentifiabilitySettings = DEFAULTS,
     out: str | Path | None = None,
@@ -107,7 +107,7 @@ def identifiability(
 
 def _report(
     shifts_PD: Tensor,
-    known: Known,
+    known: KnownConcepts,
     dictionary: Dictionary | None,
     settings: IdentifiabilitySettings,
     warnings: tuple[str, ...],
@@ -221,7 +221,7 @@ def mean(values_C: Float[np.ndarray, " C"], seed: int) -> Interval:
     return bootstrap(rows_C2, lambda total: total[..., 0] / total[..., 1], seed=seed)
 
 
-def _digest(shifts_PD: Tensor, known: Known) -> str:
+def _digest(shifts_PD: Tensor, known: KnownConcepts) -> str:
     total = hashlib.sha256(shifts_PD.contiguous().numpy().tobytes())
     for each in (known.support_PC, known.changes_PC):
         total.update(b"none" if each is None else torch.as_tensor(each).contiguous().numpy().tobytes())

@@ -45,7 +45,7 @@ class IdentifiabilitySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Known:
+class KnownConcepts:
     """What is known of the concepts of the pairs; each may be missing."""
 
     names: tuple[str, ...] = ()
@@ -66,10 +66,10 @@ class Known:
             if each is not None and len(each) != n_pairs:
                 raise ConfigError(f"{len(each)} rows are known of {n_pairs} pairs: they do not belong together")
 
-    def kept(self, is_kept_P: Tensor) -> "Known":
+    def kept(self, is_kept_P: Tensor) -> "KnownConcepts":
         """The same for some of the pairs."""
         support, changes = (None if each is None else each[is_kept_P] for each in (self.support_PC, self.changes_PC))
-        return Known(names=self.names, support_PC=support, changes_PC=changes)
+        return KnownConcepts(names=self.names, support_PC=support, changes_PC=changes)
 
 
 def as_support(changes_PC: Float[Tensor, "P C"]) -> Float[Tensor, "P C"]:

@@ -11,14 +11,14 @@ SHIFTS_PD, _, DIRECTIONS_CD = sparse_shifts()
 
 
 @pytest.mark.parametrize("metric", ["whitened", "plain"])
-@pytest.mark.parametrize("n_pairs", [2000, 6])
+@pytest.mark.parametrize("n_pairs", [2000, 7])
 def test_coordinates_hold_shifts_of_their_span_exactly(metric, n_pairs):
     shifts_PD = SHIFTS_PD[:n_pairs]
-    frame = frame_of(shifts_PD, n_columns=5, metric=metric)
-    assert frame.rank == 5 and frame.explained == pytest.approx(1)
+    frame, rank = frame_of(shifts_PD, n_columns=5, metric=metric), int(torch.linalg.matrix_rank(shifts_PD.double()))
+    assert frame.rank == rank and frame.explained == pytest.approx(1)
     back_PD = (frame.coordinates(shifts_PD).double() * frame.unit_M) @ frame.basis_MD
     torch.testing.assert_close(back_PD.float(), shifts_PD, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(frame.basis_MD @ frame.basis_MD.T, torch.eye(5, dtype=torch.float64))
+    torch.testing.assert_close(frame.basis_MD @ frame.basis_MD.T, torch.eye(rank, dtype=torch.float64))
 
 
 def test_whitened_coordinates_have_second_moment_one():

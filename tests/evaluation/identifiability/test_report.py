@@ -11,7 +11,7 @@ from bathyscope.dictionaries.shifts.ascent import AscentSettings
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.identifiability.report import FREE, OURS, RANDOM, TWIN, blocks_of, identifiability
-from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, Known
+from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
 from bathyscope.evaluation.identifiability.supports import support_report
 from bathyscope.evaluation.scores import read_scores
 
@@ -29,7 +29,7 @@ NAMES = ("tense", "number", "tone", "language", "topic")
 
 @pytest.fixture(scope="module")
 def report():
-    return identifiability(SHIFTS_PD, known=Known(names=NAMES, changes_PC=CHANGES_PC), settings=QUICK)
+    return identifiability(SHIFTS_PD, known=KnownConcepts(names=NAMES, changes_PC=CHANGES_PC), settings=QUICK)
 
 
 def test_a_world_that_can_be_identified_is_and_its_controls_are_not(report):
@@ -60,7 +60,7 @@ def test_dense_supports_are_flagged_before_training_and_no_column_is_real():
     dense_PC = torch.randn(2000, 5, generator=torch.Generator().manual_seed(3))
     shifts_PD = dense_PC @ torch.randn(5, 8, generator=torch.Generator().manual_seed(4))
     settings = dataclasses.replace(QUICK, controls=False, n_removals=0)
-    found = identifiability(shifts_PD, known=Known(changes_PC=dense_PC), settings=settings)
+    found = identifiability(shifts_PD, known=KnownConcepts(changes_PC=dense_PC), settings=settings)
     assert found.supports.verdict == "not identifiable" and found.n_real == 0
     assert "**not identifiable**" in found.page and "dense supports identify nothing" in found.page
     assert {(row.subject, row.metric) for row in found.scores} >= {(OURS, "mcc"), (RANDOM, "mcc")}
@@ -77,12 +77,16 @@ def test_a_folder_holds_the_page_and_the_scores(tmp_path):
     settings = dataclasses.replace(QUICK, controls=False, n_removals=0)
     shifts_PD = SHIFTS_PD.clone()
     shifts_PD[7] = 0
-    found = identifiability(shifts_PD, known=Known(changes_PC=CHANGES_PC), settings=settings, out=tmp_path / "r")
+    found = identifiability(
+        shifts_PD, known=KnownConcepts(changes_PC=CHANGES_PC), settings=settings, out=tmp_path / "r"
+    )
     verify(tmp_path / "r")
     assert (tmp_path / "r" / "report.md").read_text() == found.page
     assert len(read_scores(tmp_path / "r")) == len(found.scores)
     assert "1 of 2000 pairs have equal sides" in found.page
-    again = identifiability(shifts_PD, known=Known(changes_PC=CHANGES_PC), settings=settings, out=tmp_path / "r")
+    again = identifiability(
+        shifts_PD, known=KnownConcepts(changes_PC=CHANGES_PC), settings=settings, out=tmp_path / "r"
+    )
     assert again.page == found.page
 
 
@@ -95,4 +99,4 @@ def test_blocks_come_from_the_supports():
 
 def test_knowledge_of_other_pairs_is_refused():
     with pytest.raises(ConfigError, match="9 rows are known of 2000 pairs"):
-        identifiability(SHIFTS_PD, known=Known(support_PC=torch.zeros(9, 5)), settings=QUICK)
+        identifiability(SHIFTS_PD, known=KnownConcepts(support_PC=torch.zeros(9, 5)), settings=QUICK)
