@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from bathyscope.dictionaries.pursuit import MatchingPursuit
     from bathyscope.dictionaries.relu import ReLU
     from bathyscope.dictionaries.rules import Pursuit
+    from bathyscope.dictionaries.shift import Shift
+    from bathyscope.dictionaries.shifts.learn import ShiftOrigin, learn_shifts
+    from bathyscope.dictionaries.shifts.pairs import shifts_of
+    from bathyscope.dictionaries.shifts.settings import ShiftSettings
     from bathyscope.dictionaries.signs import split_signs
     from bathyscope.dictionaries.solvers.fista import Fista
     from bathyscope.dictionaries.solvers.online_learning import OnlineSettings, learn_online, refine_online
@@ -52,6 +56,9 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.absorption import AbsorptionSettings, absorption
     from bathyscope.evaluation.compare import Compared, compare
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
+    from bathyscope.evaluation.identifiability.report import identifiability
+    from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
+    from bathyscope.evaluation.identifiability.supports import support_report
     from bathyscope.evaluation.labelled import LabelledSet, LabelledText
     from bathyscope.evaluation.latent_scaling import LatentScaling, latent_scaling
     from bathyscope.evaluation.nulls import random_dictionary
@@ -59,8 +66,10 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.probing import ProbeSettings, probe
     from bathyscope.evaluation.recovery import recovery
     from bathyscope.evaluation.recovery_bench import RecoveryBench, bench_recovery
+    from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
     from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
     from bathyscope.evaluation.worlds.settings import WorldSettings
+    from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
     from bathyscope.explanations.explain import explain
     from bathyscope.explanations.mutual_information import MutualInformation
@@ -97,8 +106,10 @@ _WHERE = {
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
+    "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "IndexSettings": "bathyscope.features.settings",
     "JumpReLU": "bathyscope.dictionaries.jumprelu",
+    "KnownConcepts": "bathyscope.evaluation.identifiability.settings",
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
@@ -122,6 +133,12 @@ _WHERE = {
     "RandomDirection": "bathyscope.steering.operations",
     "ReLU": "bathyscope.dictionaries.relu",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
+    "Shift": "bathyscope.dictionaries.shift",
+    "ShiftBench": "bathyscope.evaluation.shift_bench",
+    "ShiftOrigin": "bathyscope.dictionaries.shifts.learn",
+    "ShiftSettings": "bathyscope.dictionaries.shifts.settings",
+    "ShiftWorld": "bathyscope.evaluation.worlds.shifts",
+    "ShiftWorldSettings": "bathyscope.evaluation.worlds.shifts",
     "StabilitySettings": "bathyscope.evaluation.stability",
     "Template": "bathyscope.activations.pairs.template",
     "Temporal": "bathyscope.dictionaries.temporal",
@@ -134,6 +151,7 @@ _WHERE = {
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "absorption": "bathyscope.evaluation.absorption",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
+    "bench_shifts": "bathyscope.evaluation.shift_bench",
     "by_transition": "bathyscope.activations.pairs.pair",
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
     "collect": "bathyscope.activations.collect",
@@ -144,10 +162,12 @@ _WHERE = {
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
     "generate": "bathyscope.models.generate",
+    "identifiability": "bathyscope.evaluation.identifiability.report",
     "index_features": "bathyscope.features.index",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
+    "learn_shifts": "bathyscope.dictionaries.shifts.learn",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
     "load_model": "bathyscope.models.load",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
@@ -159,10 +179,12 @@ _WHERE = {
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "shifts_of": "bathyscope.dictionaries.shifts.pairs",
     "split_signs": "bathyscope.dictionaries.signs",
     "stability": "bathyscope.evaluation.stability",
     "stability_table": "bathyscope.evaluation.stability",
     "steer": "bathyscope.steering.steer",
+    "support_report": "bathyscope.evaluation.identifiability.supports",
     "train": "bathyscope.dictionaries.train",
     "train_many": "bathyscope.dictionaries.train_many",
     "verify": "bathyscope.artifacts",
@@ -191,8 +213,10 @@ __all__ = [
     "Fista",
     "Frozen",
     "Gated",
+    "IdentifiabilitySettings",
     "IndexSettings",
     "JumpReLU",
+    "KnownConcepts",
     "LabelledSet",
     "LabelledText",
     "LatentScaling",
@@ -216,6 +240,12 @@ __all__ = [
     "RandomDirection",
     "ReLU",
     "RecoveryBench",
+    "Shift",
+    "ShiftBench",
+    "ShiftOrigin",
+    "ShiftSettings",
+    "ShiftWorld",
+    "ShiftWorldSettings",
     "StabilitySettings",
     "Template",
     "Temporal",
@@ -228,6 +258,7 @@ __all__ = [
     "WorldSettings",
     "absorption",
     "bench_recovery",
+    "bench_shifts",
     "by_transition",
     "check_dictionary",
     "collect",
@@ -238,10 +269,12 @@ __all__ = [
     "export",
     "fidelity",
     "generate",
+    "identifiability",
     "index_features",
     "last_checkpoint",
     "latent_scaling",
     "learn_online",
+    "learn_shifts",
     "load_dictionary",
     "load_model",
     "optimal_codes",
@@ -253,10 +286,12 @@ __all__ = [
     "recode",
     "recovery",
     "refine_online",
+    "shifts_of",
     "split_signs",
     "stability",
     "stability_table",
     "steer",
+    "support_report",
     "train",
     "train_many",
     "verify",

@@ -34,6 +34,9 @@ COMMANDS: dict[str, Entry] = {
     "pairs": Entry("bathyscope.cli.pairs", "Pairs", "Turn pairs of texts into pairs of activations and their shifts."),
     "train": Entry("bathyscope.cli.train", "Train", "Learn a sparse dictionary from activations."),
     "sweep": Entry("bathyscope.cli.sweep", "Sweep", "Learn several dictionaries from one stream and compare them."),
+    "shifts": Entry(
+        "bathyscope.cli.shifts", "Shifts", "Learn concepts from pairs, and say whether the pairs can identify them."
+    ),
     "index": Entry(
         "bathyscope.cli.index", "Index", "Say for each feature when it fires, how often and what it writes."
     ),

@@ -18,8 +18,9 @@ from torch import Tensor
 from bathyscope.dictionaries.shifts.columns import Columns, unit_rows
 from bathyscope.dictionaries.shifts.frame import Frame
 
-StartKind = Literal["peaked", "random"]
-"""`peaked`: rotations found by fixed points, `fourth` and `tanh` in turn. `random`: random rotations."""
+StartKind = Literal["peaked", "random", "tied"]
+"""`peaked`: rotations found by fixed points, `fourth` and `tanh` in turn. `random`: random rotations, which reconstruct
+all that there is. `tied`: random unit rows and the encoder their transpose, as in the paper."""
 ROUNDS, TOLERANCE = 200, 1e-5
 SLOPE = 1.5
 """a in tanh(a·h)."""
@@ -28,7 +29,9 @@ SLOPE = 1.5
 def starts(
     y_PM: Float[Tensor, "P M"], frame: Frame, *, kind: StartKind, n_restarts: int, generator: torch.Generator
 ) -> Columns:
-    """R starts with as many columns as the frame has coordinates; each reconstructs all that the frame holds."""
+    """R starts with as many columns as the frame has coordinates; all but `tied` reconstruct what the frame holds."""
+    if kind == "tied":
+        return _tied(y_PM, n_restarts, generator)
     white_PM = frame.whiten(y_PM)
     m = y_PM.shape[1]
     found: list[Tensor] = []
@@ -41,6 +44,13 @@ def starts(
     turn_RMC = torch.stack(found)
     per_unit_M = (frame.unit_M / frame.moment_M.sqrt()).to(y_PM)
     return unit_rows(turn_RMC * per_unit_M[:, None], turn_RMC.transpose(1, 2) / per_unit_M)
+
+
+def _tied(y_PM: Tensor, n_restarts: int, generator: torch.Generator) -> Columns:
+    m = y_PM.shape[1]
+    B_RCM = torch.randn(n_restarts, m, m, generator=generator).to(y_PM)
+    B_RCM /= B_RCM.norm(dim=2, keepdim=True)
+    return unit_rows(B_RCM.transpose(1, 2).contiguous(), B_RCM)
 
 
 def peaked(

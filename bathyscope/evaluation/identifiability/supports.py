@@ -65,17 +65,12 @@ def support_report(
     possible_CC = ((1 - changes_PC).T @ (1 - stays_PC)).long()
     varies_C = (1 - stays_PC).sum(0) > 0
     counts_CC = varies_C[:, None] & varies_C & ~torch.eye(n, dtype=torch.bool)
-    lost_CC, open_CC = (
-        counts_CC & (shown_CC == 0) & (possible_CC == 0),
-        counts_CC & (shown_CC == 0) & (possible_CC > 0),
-    )
+    lost_CC = counts_CC & (shown_CC == 0) & (possible_CC == 0)
+    open_CC = counts_CC & (shown_CC == 0) & (possible_CC > 0)
     weak_CC = counts_CC & (shown_CC > 0) & (shown_CC < least_pairs)
-    verdict: Verdict = "identifiable"
-    for found, says in ((weak_CC, "weakly identifiable"), (open_CC, "unknown"), (lost_CC, "not identifiable")):
-        verdict = says if bool(found.any()) else verdict
     always = tuple(names[c] for c in range(n) if int(changes_PC[:, c].sum()) == n_pairs)
     return SupportReport(
-        verdict=verdict,
+        verdict=_verdict(lost=bool(lost_CC.any()), open_=bool(open_CC.any()), weak=bool(weak_CC.any())),
         names=names,
         n_pairs=n_pairs,
         changes_C=changes_PC.sum(0).long(),
@@ -90,6 +85,15 @@ def support_report(
             *_listed(weak_CC, names, f"changes in fewer than {least_pairs} pairs without"),
         ),
     )
+
+
+def _verdict(*, lost: bool, open_: bool, weak: bool) -> Verdict:
+    """The worst that holds."""
+    if lost:
+        return "not identifiable"
+    if open_:
+        return "unknown"
+    return "weakly identifiable" if weak else "identifiable"
 
 
 def joined(lost_CC: Bool[Tensor, "C C"]) -> list[list[int]]:
