@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from bathyscope.activations.pairs.analogies import Analogies
     from bathyscope.activations.pairs.answers import Answers
     from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
+    from bathyscope.activations.pairs.counterfactuals import Ask, CounterfactualSettings, write_counterfactuals
     from bathyscope.activations.pairs.draw import draw_pairs
+    from bathyscope.activations.pairs.endpoint import EndpointWriter
     from bathyscope.activations.pairs.lines import read_pairs
     from bathyscope.activations.pairs.pair import Pair, PairSet, by_transition
     from bathyscope.activations.pairs.parallel import ParallelVerses
     from bathyscope.activations.pairs.sets import pair_set
     from bathyscope.activations.pairs.store import PairStore
     from bathyscope.activations.pairs.template import Template, read_template
+    from bathyscope.activations.pairs.writer import LocalWriter
     from bathyscope.activations.store import ActivationStore
     from bathyscope.activations.text import Mixture, Texts
     from bathyscope.activations.through import Through
@@ -92,15 +95,18 @@ _WHERE = {
     "Amplify": "bathyscope.steering.operations",
     "Analogies": "bathyscope.activations.pairs.analogies",
     "Answers": "bathyscope.activations.pairs.answers",
+    "Ask": "bathyscope.activations.pairs.counterfactuals",
     "BatchTopK": "bathyscope.dictionaries.batch_topk",
     "Beside": "bathyscope.activations.beside",
     "Clamp": "bathyscope.steering.operations",
     "Codes": "bathyscope.dictionaries.dictionary",
     "CollectSettings": "bathyscope.activations.collect",
     "Compared": "bathyscope.evaluation.compare",
+    "CounterfactualSettings": "bathyscope.activations.pairs.counterfactuals",
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
+    "EndpointWriter": "bathyscope.activations.pairs.endpoint",
     "FeatureIndex": "bathyscope.features.index",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
     "Fista": "bathyscope.dictionaries.solvers.fista",
@@ -113,6 +119,7 @@ _WHERE = {
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
+    "LocalWriter": "bathyscope.activations.pairs.writer",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
     "MemberSettings": "bathyscope.dictionaries.train_many",
@@ -188,6 +195,7 @@ _WHERE = {
     "train": "bathyscope.dictionaries.train",
     "train_many": "bathyscope.dictionaries.train_many",
     "verify": "bathyscope.artifacts",
+    "write_counterfactuals": "bathyscope.activations.pairs.counterfactuals",
 }
 
 __all__ = [
@@ -199,15 +207,18 @@ __all__ = [
     "Amplify",
     "Analogies",
     "Answers",
+    "Ask",
     "BatchTopK",
     "Beside",
     "Clamp",
     "Codes",
     "CollectSettings",
     "Compared",
+    "CounterfactualSettings",
     "Crosscoder",
     "Dictionary",
     "EndToEnd",
+    "EndpointWriter",
     "FeatureIndex",
     "FidelitySettings",
     "Fista",
@@ -220,6 +231,7 @@ __all__ = [
     "LabelledSet",
     "LabelledText",
     "LatentScaling",
+    "LocalWriter",
     "MatchingPursuit",
     "Matryoshka",
     "MemberSettings",
@@ -295,6 +307,7 @@ __all__ = [
     "train",
     "train_many",
     "verify",
+    "write_counterfactuals",
 ]
 
 

@@ -32,6 +32,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "collect": Entry("bathyscope.cli.collect", "Collect", "Turn text into activations on disk."),
     "pairs": Entry("bathyscope.cli.pairs", "Pairs", "Turn pairs of texts into pairs of activations and their shifts."),
+    "counterfactuals": Entry(
+        "bathyscope.cli.counterfactuals", "Counterfactuals", "Have a language model rewrite texts, a factor at a time."
+    ),
     "train": Entry("bathyscope.cli.train", "Train", "Learn a sparse dictionary from activations."),
     "sweep": Entry("bathyscope.cli.sweep", "Sweep", "Learn several dictionaries from one stream and compare them."),
     "shifts": Entry(

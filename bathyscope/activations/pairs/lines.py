@@ -1,8 +1,8 @@
 """Pairs as JSON lines: one object a line, read with every fault named by its line, and written back.
 
-Columns: `before`, `after` (texts); optional `prefix`, `changed` and `unchanged` (lists of factors), `support` (factor to
-true or false), `values_before`, `values_after` (factor to value), `group`, `source`. `changed` alone means that all other
-factors of the file did not change; with `unchanged` beside it, what neither names is unknown; without both, everything.
+Columns: `before`, `after` (texts); optional `prefix`, `changed` and `unchanged` (lists of factors), `support` (factor
+to true or false), `values_before`, `values_after` (factor to value), `group`, `source`. `changed` alone means that all
+other factors of the file did not change; with `unchanged` beside it, what neither names is unknown; without both, all.
 """
 
 import json

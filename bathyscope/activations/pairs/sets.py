@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from bathyscope import __version__
 from bathyscope.activations.pairs.analogies import Analogies
@@ -22,6 +22,7 @@ from bathyscope.errors import ConfigError
 from bathyscope.files import sha256
 
 
+@runtime_checkable
 class PairSource(Protocol):
     """Whatever pairs can be drawn from."""
 
@@ -107,7 +108,7 @@ SETS: Mapping[str, NamedSet] = {
     ),
     "truth": NamedSet(source=Answers(), n=1500, about="TRUTH(1,1): a wrong answer becomes the right one"),
     "verses": NamedSet(
-        source=ParallelVerses(language=1, verse=1, both=4),
+        source=ParallelVerses(language=1.0, verse=1.0, both=4.0),
         n=3000,
         about="English verses become Portuguese, another verse, or both",
     ),
