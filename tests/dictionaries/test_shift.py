@@ -11,7 +11,7 @@ from bathyscope.dictionaries.train import TrainSettings, train
 from bathyscope.errors import ConfigError
 
 SHIFTS_PD, CHANGES_PC, _ = sparse_shifts(n=5, d=8, n_pairs=4000)
-RUN = TrainSettings(epochs=24)
+RUN = TrainSettings(epochs=16)
 
 
 def batches():
@@ -22,7 +22,7 @@ def test_a_bound_that_fits_finds_the_concepts_and_none_does_not():
     bounded = train(batches(), Shift(n_features=5, beta=0.75), settings=RUN)
     free = train(batches(), Shift(n_features=5, beta=100.0), settings=RUN)
     assert mcc(bounded.pre(SHIFTS_PD), CHANGES_PC) > mcc(free.pre(SHIFTS_PD), CHANGES_PC) + 0.05
-    assert free.training["survey"]["variance_explained"] > 0.99
+    assert free.training["survey"]["variance_explained"] > 0.97
 
 
 def test_the_unit_of_beta_is_the_l1_at_the_start():

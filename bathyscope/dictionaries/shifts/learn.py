@@ -104,8 +104,8 @@ def read_path(folder: str | Path) -> list[PathRow]:
 class _Trail:
     """Rows of the path so far, and the restarts behind each; on disk too where there is a draft."""
 
-    def __init__(self, work: Draft | None) -> None:
-        self._work = work
+    def __init__(self, work: Draft | None, device: str) -> None:
+        self._work, self._device = work, device
         state = None if work is None else work.state()
         self.rows: list[PathRow] = [] if state is None else [from_json(PathRow, row) for row in state["rows"]]
         self.columns = [self._read(number) for number in range(len(self.rows))]
@@ -123,7 +123,7 @@ class _Trail:
             self._work.checkpoint({"rows": self.rows})
 
     def _read(self, number: int) -> Columns:
-        tensors = load_file(self._file(number))
+        tensors = load_file(self._file(number), device=self._device)
         return Columns(E_RMC=tensors["E"], B_RCM=tensors["B"], price_R=tensors["price"])
 
     def _file(self, number: int) -> Path:
@@ -135,7 +135,7 @@ def _walk(checked: Checked, settings: ShiftSettings, *, work: Draft | None) -> t
     """The whole path."""
     shifts_PD, n = checked.shifts_PD, settings.n_features
     frame = frame_of(shifts_PD, n_columns=n, metric=settings.metric, centre=settings.centre)
-    problem, trail = problem_of(shifts_PD, frame, settings), _Trail(work)
+    problem, trail = problem_of(shifts_PD, frame, settings), _Trail(work, settings.device)
     first = begin(problem) if warm_start(trail.rows) is None else None
     while (beta := next_beta(trail.rows, settings)) is not None:
         number = warm_start(trail.rows)

@@ -127,7 +127,9 @@ def _report(
     if known.changes_PC is not None:
         scores += _of_truth(shifts_PD, known.changes_PC, supports, whole, settings)
     progress.report("identifiability", 4, 4, "stages")
-    all_warnings = tuple(dict.fromkeys([*warnings, *whole.training["warnings"]]))
+    alone = ["a single column has no other direction to be told from: no test can call it real"]
+    alone = alone if len(found.columns) == 1 else []
+    all_warnings = tuple(dict.fromkeys([*warnings, *whole.training["warnings"], *alone]))
     text = page(
         supports=supports,
         dictionary=whole,

@@ -4,10 +4,12 @@ Null hypothesis: shifts have no preferred directions. Once their mean is taken o
 every direction is like every other, whatever the tails and whatever the mean. Any method then still returns C columns.
 
 Two questions are asked of each column learnt from one half of the pairs, and both must be answered yes:
-1. *Sparse on pairs that it never saw?* T = E|h - h̄| / sd(h) on the other half, against the T of random directions of
-   the round cloud on the same pairs. Under the null the column is one more random direction, so the rank of its T is
-   uniform: p = (1 + #{random ≤ T}) / (1 + #random). Heavy tails common to all directions (pairs of different size)
-   move T and its null alike, so they do not make columns real.
+1. *Sparse on pairs that it never saw?* T = E|h - h̄| / sd(h) on the other half, against the T of random directions on
+   the same pairs: p = (1 + #{random ≤ T}) / (1 + #random). Random ones are drawn where the column was learnt, in its
+   span and in the metric of its own half, so under the null it is one more of them and its rank is uniform. (Drawn in
+   the metric of the unseen half they would know its largest pairs, which the column does not.) Heavy tails common to
+   all directions, as of pairs of different size, move T and its null alike. Permuting pairs or flipping signs would
+   change neither sparsity nor covariance, so neither is a null here.
 2. *Found again?* The largest |cosine| with a column learnt from the other half, against random directions in as many
    dimensions (p from the beta law of a cosine, times the number of columns). Halves share no pair.
 
@@ -68,9 +70,8 @@ def significance(
         raise ConfigError(f"n_draws is {n_draws} and level {level}: expected at least one draw and a level below 1")
     generator = torch.Generator().manual_seed(seed)
     a_CD, b_CD, all_CD = (readers(each) for each in (half_a, half_b, whole))
-    round_a, round_b = _round(shifts_a_PD, a_CD), _round(shifts_b_QD, b_CD)
-    p_a_C = sparse_probability(a_CD, shifts_b_QD, round_a, n_draws=n_draws, generator=generator)
-    p_b_C = sparse_probability(b_CD, shifts_a_PD, round_b, n_draws=n_draws, generator=generator)
+    p_a_C = sparse_probability(a_CD, shifts_a_PD, shifts_b_QD, n_draws=n_draws, generator=generator)
+    p_b_C = sparse_probability(b_CD, shifts_b_QD, shifts_a_PD, n_draws=n_draws, generator=generator)
     both_PD = torch.cat([shifts_a_PD, shifts_b_QD])
     cosine_AB = _round_cosines(a_CD, b_CD, both_PD)
     best_A = cosine_AB.max(1)
@@ -107,17 +108,22 @@ def spread_ratio(codes_PC: Float[Tensor, "P C"]) -> Float[Tensor, " C"]:
 
 def sparse_probability(
     readers_CD: Float[Tensor, "C D"],
-    unseen_PD: Float[Tensor, "P D"],
-    span_MD: Float[Tensor, "M D"],
+    seen_PD: Float[Tensor, "P D"],
+    unseen_QD: Float[Tensor, "Q D"],
     *,
     n_draws: int,
     generator: torch.Generator,
 ) -> Float[Tensor, " C"]:
-    """p of each reader's T among those of random directions of the round cloud in `span_MD`; 1 for a constant code."""
-    found_C = spread_ratio(unseen_PD.double() @ readers_CD.T)
-    round_PM = _whitened(unseen_PD.double() @ span_MD.T)
+    """p of each reader's T on unseen pairs among those of random readers of its span; 1 for a constant code.
+
+    Random readers are isotropic in the metric that makes the pairs round from which the readers were learnt.
+    """
+    found_C = spread_ratio(unseen_QD.double() @ readers_CD.T)
+    span_MD = torch.linalg.qr(readers_CD.T).Q.T
+    round_DM = span_MD.T @ _whitener(seen_PD.double() @ span_MD.T)
+    round_QM = unseen_QD.double() @ round_DM
     random = [
-        spread_ratio(round_PM @ torch.randn(round_PM.shape[1], n, generator=generator, dtype=torch.float64))
+        spread_ratio(round_QM @ torch.randn(round_QM.shape[1], n, generator=generator, dtype=torch.float64))
         for n in _chunks(n_draws)
     ]
     random_R = torch.cat(random)
@@ -134,17 +140,12 @@ def _columns(dictionary: Dictionary) -> list[int]:
     return (dictionary.W_enc != 0).any(0).nonzero()[:, 0].tolist()
 
 
-def _round(shifts_PD: Tensor, readers_CD: Tensor) -> Tensor:
-    """An orthonormal basis of what the readers read."""
-    return torch.linalg.qr(readers_CD.T).Q.T
-
-
-def _whitened(coordinates_PM: Tensor) -> Tensor:
-    """Mean 0 and covariance 1; directions without variance are left out."""
+def _whitener(coordinates_PM: Tensor) -> Tensor:
+    """What gives coordinates covariance 1; directions without variance are left out."""
     centred_PM = coordinates_PM - coordinates_PM.mean(0)
     value_M, vector_MM = torch.linalg.eigh(centred_PM.T @ centred_PM / len(centred_PM))
     kept = value_M > 1e-9 * value_M.max().clamp_min(1e-300)
-    return centred_PM @ (vector_MM[:, kept] / value_M[kept].sqrt())
+    return vector_MM[:, kept] / value_M[kept].sqrt()
 
 
 def _round_cosines(a_CD: Tensor, b_GD: Tensor, shifts_PD: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ SHIFTS_PD, _, DIRECTIONS_CD = sparse_shifts()
 @pytest.mark.parametrize("n_pairs", [2000, 7])
 def test_coordinates_hold_shifts_of_their_span_exactly(metric, n_pairs):
     shifts_PD = SHIFTS_PD[:n_pairs]
-    frame, rank = frame_of(shifts_PD, n_columns=5, metric=metric), int(torch.linalg.matrix_rank(shifts_PD.double()))
+    frame, rank = frame_of(shifts_PD, n_columns=5, metric=metric), int(torch.linalg.matrix_rank(shifts_PD))
     assert frame.rank == rank and frame.explained == pytest.approx(1)
     back_PD = (frame.coordinates(shifts_PD).double() * frame.unit_M) @ frame.basis_MD
     torch.testing.assert_close(back_PD.float(), shifts_PD, rtol=1e-4, atol=1e-4)

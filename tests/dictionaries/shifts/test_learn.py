@@ -35,9 +35,9 @@ def test_the_concepts_of_fresh_pairs_are_found(learnt):
 
 
 def test_without_a_bound_everything_is_reconstructed_and_nothing_found():
-    free = dataclasses.replace(QUICK, start="tied", beta=1e9, refit=False, ascent=AscentSettings(n_steps=1500))
+    free = dataclasses.replace(QUICK, start="tied", beta=1e9, refit=False, ascent=AscentSettings(n_steps=800))
     found = learn_shifts(SHIFTS_PD, free)
-    assert found.training["mean_square_explained"] > 0.999
+    assert found.training["mean_square_explained"] > 0.99
     assert mcc(found.pre(SHIFTS_PD), CHANGES_PC) < 0.85
 
 
