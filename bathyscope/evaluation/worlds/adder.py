@@ -6,26 +6,24 @@ given to `load_model`. Knows nothing of where in the network anything is compute
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bathyscope import artifacts, progress
 from bathyscope.artifacts import Draft, Recipe
+from bathyscope.dictionaries.checkpoint import METRICS
+from bathyscope.dictionaries.optimiser_state import restore_step, save_step
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.worlds.addition import PROMPT, VOCABULARY, Addition
 from bathyscope.evaluation.worlds.world import own_seed
-from bathyscope.files import sync
 from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
 
-METRICS = "metrics.jsonl"
 PADDING = "_"
 N_POSITIONS = 16
 
@@ -76,11 +74,6 @@ def train_adder(settings: AdderSettings, *, out: Path) -> Model:
     if not artifacts.is_finished(out, recipe):
         with artifacts.draft(out, recipe) as work:
             training = _Training(settings)
-            state = work.state()
-            if state is not None:
-                training.restore(load_file(work.checkpoint_path / state["tensors"]), state["step"])
-                with (work.path / METRICS).open("ab") as file:
-                    file.truncate(state["metrics_bytes"])
             training.go_on(work)
             _save(training.network, work.path)
     return load_model(out)
@@ -157,8 +150,8 @@ class _Training:
         self._adam = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
 
     def go_on(self, work: Draft) -> None:
-        """Take the steps that are left."""
-        settings = self.settings
+        """Take the steps that are left, from the last checkpoint on."""
+        settings, self.step = self.settings, restore_step(work, self._named, self._adam)
         while self.step < settings.n_steps:
             loss = self._one_step()
             self.step += 1
@@ -168,16 +161,7 @@ class _Training:
                 with (work.path / METRICS).open("a") as file:
                     file.write(json.dumps({"step": self.step, **figures}) + "\n")
                 progress.report("adder", self.step, settings.n_steps, "steps", **figures)
-                self._checkpoint(work)
-
-    def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Go back to what `_checkpoint` wrote."""
-        self.step = step
-        with torch.no_grad():
-            for name, parameter in self._named.items():
-                parameter.copy_(tensors[f"network.{name}"])
-                keys = ("step", "exp_avg", "exp_avg_sq")
-                self._adam.state[parameter] = {key: tensors[f"adam.{name}.{key}"].clone() for key in keys}
+                save_step(work, self._named, self._adam, step=self.step)
 
     def _one_step(self) -> Tensor:
         for group in self._adam.param_groups:
@@ -199,21 +183,6 @@ class _Training:
         order_M = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
         first = self.step % n_per_pass * size
         return self._rows_MS[order_M[first : first + size]]
-
-    def _checkpoint(self, work: Draft) -> None:
-        tensors: dict[str, Tensor] = {}
-        for name, parameter in self._named.items():
-            tensors[f"network.{name}"] = parameter.detach().clone()
-            tensors |= {f"adam.{name}.{key}": value.clone() for key, value in self._adam.state[parameter].items()}
-        work.checkpoint_path.mkdir(exist_ok=True)
-        name = f"step-{self.step}.safetensors"
-        save_file(tensors, work.checkpoint_path / name)
-        sync(work.checkpoint_path / name)
-        n_bytes = (work.path / METRICS).stat().st_size
-        work.checkpoint({"step": self.step, "tensors": name, "metrics_bytes": n_bytes})
-        for file in work.checkpoint_path.glob("step-*.safetensors"):
-            if file.name != name:
-                file.unlink()
 
 
 def _logits(network: Any, rows_BS: Int[Tensor, "B S"]) -> Float[Tensor, "B A V"]:
