@@ -14,18 +14,24 @@ if TYPE_CHECKING:
     from bathyscope.activations.text import Mixture, Texts
     from bathyscope.activations.through import Through
     from bathyscope.artifacts import verify
+    from bathyscope.circuits.alignment import AlignSettings, align
+    from bathyscope.circuits.interchange import Exchanges, exchanges, interchange, intervene
+    from bathyscope.circuits.subspace import Site, Subspace, random_subspace, written
     from bathyscope.dictionaries.abs_topk import AbsTopK
     from bathyscope.dictionaries.batch_topk import BatchTopK
     from bathyscope.dictionaries.checkpoint import last_checkpoint
+    from bathyscope.dictionaries.collapse import collapse
     from bathyscope.dictionaries.crosscoder import Crosscoder
     from bathyscope.dictionaries.dictionary import Codes, Dictionary, load_dictionary
     from bathyscope.dictionaries.end_to_end import EndToEnd
     from bathyscope.dictionaries.formats.self_check import check_dictionary
     from bathyscope.dictionaries.frozen import Frozen
     from bathyscope.dictionaries.gated import Gated
+    from bathyscope.dictionaries.image_encoder import ImageEncoderSettings
     from bathyscope.dictionaries.jumprelu import JumpReLU
     from bathyscope.dictionaries.matryoshka import Matryoshka
     from bathyscope.dictionaries.p_anneal import PAnneal
+    from bathyscope.dictionaries.paired import KnownTargets, PairedSettings, SparseChange, load_paired, train_paired
     from bathyscope.dictionaries.pursuit import MatchingPursuit
     from bathyscope.dictionaries.relu import ReLU
     from bathyscope.dictionaries.rules import Pursuit
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from bathyscope.dictionaries.transcoder import Transcoder
     from bathyscope.evaluation.absorption import AbsorptionSettings, absorption
     from bathyscope.evaluation.compare import Compared, compare
+    from bathyscope.evaluation.correlation_match import match_factors
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
     from bathyscope.evaluation.labelled import LabelledSet, LabelledText
     from bathyscope.evaluation.latent_scaling import LatentScaling, latent_scaling
@@ -49,6 +56,9 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.recovery import recovery
     from bathyscope.evaluation.recovery_bench import RecoveryBench, bench_recovery
     from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
+    from bathyscope.evaluation.worlds.adder import AdderSettings, train_adder
+    from bathyscope.evaluation.worlds.addition import Addition
+    from bathyscope.evaluation.worlds.balls import Balls, BallSettings
     from bathyscope.evaluation.worlds.settings import WorldSettings
     from bathyscope.evaluation.worlds.world import World
     from bathyscope.explanations.explain import explain
@@ -68,8 +78,13 @@ _WHERE = {
     "AbsorptionSettings": "bathyscope.evaluation.absorption",
     "ActivationStore": "bathyscope.activations.store",
     "Add": "bathyscope.steering.operations",
+    "AdderSettings": "bathyscope.evaluation.worlds.adder",
+    "Addition": "bathyscope.evaluation.worlds.addition",
     "Adjacent": "bathyscope.activations.beside",
+    "AlignSettings": "bathyscope.circuits.alignment",
     "Amplify": "bathyscope.steering.operations",
+    "BallSettings": "bathyscope.evaluation.worlds.balls",
+    "Balls": "bathyscope.evaluation.worlds.balls",
     "BatchTopK": "bathyscope.dictionaries.batch_topk",
     "Beside": "bathyscope.activations.beside",
     "Clamp": "bathyscope.steering.operations",
@@ -79,13 +94,16 @@ _WHERE = {
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
+    "Exchanges": "bathyscope.circuits.interchange",
     "FeatureIndex": "bathyscope.features.index",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
+    "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
     "IndexSettings": "bathyscope.features.settings",
     "JumpReLU": "bathyscope.dictionaries.jumprelu",
+    "KnownTargets": "bathyscope.dictionaries.paired",
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
@@ -99,12 +117,16 @@ _WHERE = {
     "OrthogonalPursuit": "bathyscope.dictionaries.solvers.orthogonal_pursuit",
     "PAnneal": "bathyscope.dictionaries.p_anneal",
     "Packing": "bathyscope.activations.packing",
+    "PairedSettings": "bathyscope.dictionaries.paired",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "Pursuit": "bathyscope.dictionaries.rules",
     "RandomDirection": "bathyscope.steering.operations",
     "ReLU": "bathyscope.dictionaries.relu",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
+    "Site": "bathyscope.circuits.subspace",
+    "SparseChange": "bathyscope.dictionaries.paired",
     "StabilitySettings": "bathyscope.evaluation.stability",
+    "Subspace": "bathyscope.circuits.subspace",
     "Temporal": "bathyscope.dictionaries.temporal",
     "Texts": "bathyscope.activations.text",
     "Through": "bathyscope.activations.through",
@@ -114,23 +136,31 @@ _WHERE = {
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "absorption": "bathyscope.evaluation.absorption",
+    "align": "bathyscope.circuits.alignment",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
+    "collapse": "bathyscope.dictionaries.collapse",
     "collect": "bathyscope.activations.collect",
     "compare": "bathyscope.evaluation.compare",
+    "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
     "generate": "bathyscope.models.generate",
     "index_features": "bathyscope.features.index",
+    "interchange": "bathyscope.circuits.interchange",
+    "intervene": "bathyscope.circuits.interchange",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
     "load_model": "bathyscope.models.load",
+    "load_paired": "bathyscope.dictionaries.paired",
+    "match_factors": "bathyscope.evaluation.correlation_match",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
+    "random_subspace": "bathyscope.circuits.subspace",
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
@@ -138,8 +168,11 @@ _WHERE = {
     "stability_table": "bathyscope.evaluation.stability",
     "steer": "bathyscope.steering.steer",
     "train": "bathyscope.dictionaries.train",
+    "train_adder": "bathyscope.evaluation.worlds.adder",
     "train_many": "bathyscope.dictionaries.train_many",
+    "train_paired": "bathyscope.dictionaries.paired",
     "verify": "bathyscope.artifacts",
+    "written": "bathyscope.circuits.subspace",
 }
 
 __all__ = [
@@ -147,8 +180,13 @@ __all__ = [
     "AbsorptionSettings",
     "ActivationStore",
     "Add",
+    "AdderSettings",
+    "Addition",
     "Adjacent",
+    "AlignSettings",
     "Amplify",
+    "BallSettings",
+    "Balls",
     "BatchTopK",
     "Beside",
     "Clamp",
@@ -158,13 +196,16 @@ __all__ = [
     "Crosscoder",
     "Dictionary",
     "EndToEnd",
+    "Exchanges",
     "FeatureIndex",
     "FidelitySettings",
     "Fista",
     "Frozen",
     "Gated",
+    "ImageEncoderSettings",
     "IndexSettings",
     "JumpReLU",
+    "KnownTargets",
     "LabelledSet",
     "LabelledText",
     "LatentScaling",
@@ -178,12 +219,16 @@ __all__ = [
     "OrthogonalPursuit",
     "PAnneal",
     "Packing",
+    "PairedSettings",
     "ProbeSettings",
     "Pursuit",
     "RandomDirection",
     "ReLU",
     "RecoveryBench",
+    "Site",
+    "SparseChange",
     "StabilitySettings",
+    "Subspace",
     "Temporal",
     "Texts",
     "Through",
@@ -193,23 +238,31 @@ __all__ = [
     "World",
     "WorldSettings",
     "absorption",
+    "align",
     "bench_recovery",
     "check_dictionary",
+    "collapse",
     "collect",
     "compare",
+    "exchanges",
     "explain",
     "export",
     "fidelity",
     "generate",
     "index_features",
+    "interchange",
+    "intervene",
     "last_checkpoint",
     "latent_scaling",
     "learn_online",
     "load_dictionary",
     "load_model",
+    "load_paired",
+    "match_factors",
     "optimal_codes",
     "probe",
     "random_dictionary",
+    "random_subspace",
     "recode",
     "recovery",
     "refine_online",
@@ -217,8 +270,11 @@ __all__ = [
     "stability_table",
     "steer",
     "train",
+    "train_adder",
     "train_many",
+    "train_paired",
     "verify",
+    "written",
 ]
 
 

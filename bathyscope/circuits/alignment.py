@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bathyscope import progress
-from bathyscope.circuits.interchange import Pairs, answer_logits
+from bathyscope.circuits.interchange import Exchanges, answer_logits
 from bathyscope.circuits.subspace import Site, Subspace, activations_at, orthonormal
 from bathyscope.errors import ConfigError
 from bathyscope.models.model import Model
@@ -29,7 +29,7 @@ class AlignSettings:
     n_steps: int = 300
     """Steps of Adam."""
     batch_size: int = 256
-    """Pairs per step, drawn at random."""
+    """Exchanges per step, drawn at random."""
     lr: float = 0.03
     """Learning rate of the basis, falling to 0 in a straight line."""
     seed: int = 0
@@ -53,7 +53,7 @@ class Aligned:
 def align(
     model: Model,
     site: Site,
-    among: Pairs,
+    among: Exchanges,
     settings: AlignSettings,
     *,
     start_QRD: Float[Tensor, "Q R D"] | None = None,

@@ -16,11 +16,11 @@ from bathyscope.errors import ConfigError
 from bathyscope.models.model import Model
 
 CHUNK = 2048
-"""Pairs run at once when nothing is learnt."""
+"""Exchanges run at once when nothing is learnt."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
+class Exchanges:
     """Base and source rows of equal length, and the answer that the causal model gives for each pair."""
 
     base_PS: Int[Tensor, "P S"]
@@ -36,24 +36,24 @@ class Pairs:
             raise ConfigError(f"base, source and wanted answers do not belong together: shapes {shapes}")
         answer_PA = self.base_PS[:, self.base_PS.shape[1] - self.wanted_PA.shape[1] + 1 :]
         if not torch.equal(answer_PA, self.wanted_PA[:, :-1]):
-            raise ConfigError("base rows must end with the wanted answer but for its last token: use `pairs`")
+            raise ConfigError("base rows must end with the wanted answer but for its last token: use `exchanges`")
 
     def __len__(self) -> int:
         return len(self.base_PS)
 
-    def __getitem__(self, which: Int[Tensor, " M"] | slice) -> "Pairs":
-        return Pairs(self.base_PS[which], self.source_PS[which], self.wanted_PA[which])
+    def __getitem__(self, which: Int[Tensor, " M"] | slice) -> "Exchanges":
+        return Exchanges(self.base_PS[which], self.source_PS[which], self.wanted_PA[which])
 
 
-def pairs(
+def exchanges(
     base_PS: Int[Tensor, "P S"],
     source_PS: Int[Tensor, "P S"],
     *,
     source_answer_PA: Int[Tensor, "P A"],
     wanted_PA: Int[Tensor, "P A"],
-) -> Pairs:
-    """Pairs from prompts, the source's own answers and the causal model's answers."""
-    return Pairs(
+) -> Exchanges:
+    """Exchanges from prompts, the source's own answers and the causal model's answers."""
+    return Exchanges(
         torch.cat([base_PS, wanted_PA[:, :-1]], dim=1),
         torch.cat([source_PS, source_answer_PA[:, :-1]], dim=1),
         wanted_PA,
@@ -61,7 +61,7 @@ def pairs(
 
 
 @torch.no_grad()
-def hits(model: Model, subspace: Subspace, among: Pairs) -> Bool[Tensor, " P"]:
+def interchange(model: Model, subspace: Subspace, among: Exchanges) -> Bool[Tensor, " P"]:
     """For each pair whether the greedy answer, with the source's component in place, is the wanted one, every token.
 
     One forward on prompt and wanted answer decides it: as long as the tokens so far are right, the greedy run has seen
@@ -77,7 +77,7 @@ def hits(model: Model, subspace: Subspace, among: Pairs) -> Bool[Tensor, " P"]:
 
 
 @torch.no_grad()
-def hits_when_held(
+def intervene(
     model: Model, subspace: Subspace, values_QR: Float[Tensor, "Q R"], rows_NS: Int[Tensor, "N S"], *, n_answer: int
 ) -> Bool[Tensor, " N"]:
     """The same with one fixed component in every row: do(variable := value). Rows are prompts and wanted answers."""
@@ -90,8 +90,8 @@ def hits_when_held(
 
 
 @torch.no_grad()
-def greedy_hits(model: Model, subspace: Subspace, among: Pairs) -> Bool[Tensor, " P"]:
-    """The plain reference of `hits`: the answer is decoded one token after the other."""
+def interchange_token_by_token(model: Model, subspace: Subspace, among: Exchanges) -> Bool[Tensor, " P"]:
+    """The plain reference of `interchange`: the answer is decoded one token after the other."""
     n_answer = among.wanted_PA.shape[1]
     rows_PS = among.base_PS[:, : among.base_PS.shape[1] - n_answer + 1]
     values_PQR = subspace.components(activations_at(model, subspace.site, among.source_PS))
@@ -102,7 +102,7 @@ def greedy_hits(model: Model, subspace: Subspace, among: Pairs) -> Bool[Tensor, 
     return (rows_PS[:, -n_answer:] == among.wanted_PA).all(1)
 
 
-def answeranswer_logits(model: Model, subspace: Subspace, among: Pairs, x_PQD: Tensor) -> Float[Tensor, "P A V"]:
+def answeranswer_logits(model: Model, subspace: Subspace, among: Exchanges, x_PQD: Tensor) -> Float[Tensor, "P A V"]:
     """Logits of the answer's tokens in the base run, with the component of `x_PQD` in place."""
     with written(model, subspace, subspace.components(x_PQD)):
         logits_PSV = model.network(input_ids=among.base_PS.to(model.device), use_cache=False).logits

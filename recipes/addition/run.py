@@ -21,7 +21,7 @@ from bathyscope import artifacts
 from bathyscope.artifacts import Draft, Recipe
 from bathyscope.circuits.alignment import AlignSettings, align, overlap
 from bathyscope.circuits.directions import difference_of_means, most_correlated, spanned
-from bathyscope.circuits.interchange import Pairs, hits, hits_when_held, pairs
+from bathyscope.circuits.interchange import Exchanges, exchanges, interchange, intervene
 from bathyscope.circuits.subspace import Site, Subspace, activations_at, random_subspace, written
 from bathyscope.dictionaries.abs_topk import AbsTopK
 from bathyscope.dictionaries.dictionary import Dictionary
@@ -90,8 +90,8 @@ class Half(NamedTuple):
 
     sums_M: Tensor
     """Their numbers."""
-    pairs: Pairs
-    """Pairs whose carries differ."""
+    pairs: Exchanges
+    """Exchanges whose carries differ."""
     base_P: Tensor
     """The base sum of each pair: pairs of one base are not independent."""
 
@@ -112,14 +112,14 @@ class Experiment:
     def half(
         self, among_M: Tensor, crossing_N: Tensor, *, variable: Any = "carry", value_N: Tensor | None = None
     ) -> Half:
-        """Pairs among `among_M` in which the source's `crossing_N` is not the base's carry.
+        """Exchanges among `among_M` in which the source's `crossing_N` is not the base's carry.
 
         Wanted is the base's answer with `variable` at the source's `value_N` (`crossing_N` unless given).
         """
         found = crossing(crossing_N, self.carry_N, among_M, n_sources=self.settings.n_sources, seed=self.settings.seed)
         base_P2, source_P2 = self.sums_N2[found.base_P], self.sums_N2[found.source_P]
         value_N = crossing_N if value_N is None else value_N
-        made = pairs(
+        made = exchanges(
             self.world.prompts(base_P2),
             self.world.prompts(source_P2),
             source_answer_PA=self.world.answers(source_P2),
@@ -129,7 +129,7 @@ class Experiment:
 
     def accuracy(self, subspace: Subspace, half: Half) -> Interval:
         """Share of pairs with the wanted answer; the interval is over base sums."""
-        return share(hits(self.model, subspace, half.pairs), half.base_P, seed=self.settings.seed)
+        return share(interchange(self.model, subspace, half.pairs), half.base_P, seed=self.settings.seed)
 
     def aligned(self, site: Site, rank: int, half: Half, *, n_steps: int, seed: int = 0) -> Subspace:
         """The subspace that serves the pairs of `half`."""
@@ -174,7 +174,9 @@ def search(experiment: Experiment, work: Draft) -> dict[str, float]:
                 name = f"{hookpoint} · {'+'.join(tokens)} · {rank}"
                 if name not in state:
                     subspace = experiment.aligned(site_of(name), rank, experiment.choose, n_steps=settings.search_steps)
-                    state[name] = float(hits(experiment.model, subspace, experiment.choose.pairs).double().mean())
+                    state[name] = float(
+                        interchange(experiment.model, subspace, experiment.choose.pairs).double().mean()
+                    )
                     work.checkpoint(state)
                     print(f"  searched {name}: {state[name]:.3f}", flush=True)
     return state
@@ -227,7 +229,9 @@ def nulls(experiment: Experiment, subspace: Subspace) -> Iterator[Score]:
     settings, site, rank, report = experiment.settings, subspace.site, subspace.rank, experiment.report
     d_model = subspace.basis_QRD.shape[2]
     random = [random_subspace(site, rank=rank, d_model=d_model, seed=seed) for seed in range(settings.n_random)]
-    best = max(random, key=lambda each: float(hits(experiment.model, each, experiment.choose.pairs).double().mean()))
+    best = max(
+        random, key=lambda each: float(interchange(experiment.model, each, experiment.choose.pairs).double().mean())
+    )
     yield row(f"best of {settings.n_random} random subspaces", experiment.accuracy(best, report))
     whole = random_subspace(site, rank=d_model, d_model=d_model, seed=0)
     yield row("whole activation", experiment.accuracy(whole, report))
@@ -288,7 +292,7 @@ def held(experiment: Experiment, subspace: Subspace) -> Iterator[Score]:
         wanted = experiment.world.rows(
             experiment.sums_N2[sums_M], Intervention("carry", torch.full_like(sums_M, value))
         )
-        is_hit_M = hits_when_held(experiment.model, subspace, values_QR, wanted, n_answer=ANSWER)
+        is_hit_M = intervene(experiment.model, subspace, values_QR, wanted, n_answer=ANSWER)
         yield row("aligned subspace", share(is_hit_M, sums_M, seed=experiment.settings.seed), f"carry set to {value}")
     if experiment.world.base == 10:
         with written(experiment.model, subspace, held_component(experiment, subspace, 0)[None]):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from circuits.exchanges import SITE, changed, exchanged, planted
+from circuits.planted_exchanges import SITE, changed, exchanged, planted
 from tiny import tiny_model
 
 from bathyscope.circuits.alignment import AlignSettings, align, overlap
-from bathyscope.circuits.interchange import Pairs, hits
+from bathyscope.circuits.interchange import Exchanges, interchange
 from bathyscope.circuits.subspace import Site, random_subspace
 from bathyscope.errors import ConfigError
 
@@ -27,7 +27,7 @@ def halves(model):
 
 
 def accuracy(model, subspace, among) -> float:
-    return float(hits(model, subspace, among).double().mean())
+    return float(interchange(model, subspace, among).double().mean())
 
 
 def test_a_planted_subspace_is_found_and_a_random_one_is_no_match(model, halves):
@@ -42,7 +42,7 @@ def test_a_planted_subspace_is_found_and_a_random_one_is_no_match(model, halves)
 def test_answers_dealt_out_at_random_are_not_found(model, halves):
     learn, report = halves
     order = torch.randperm(len(learn), generator=torch.Generator().manual_seed(0))
-    shuffled = Pairs(learn.base_PS, learn.source_PS[order], learn.wanted_PA)
+    shuffled = Exchanges(learn.base_PS, learn.source_PS[order], learn.wanted_PA)
     found = align(model, SITE, shuffled, SETTINGS)
     assert accuracy(model, found.subspace, report) < 0.5
     assert overlap(found.subspace, planted(rank=4)) < 0.6

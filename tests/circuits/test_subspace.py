@@ -76,8 +76,9 @@ def test_what_does_not_fit_is_refused_by_name(tiny_model):
         activations_at(tiny_model, Site("layers.0", (10,)), TOKENS)
     with pytest.raises(ConfigError, match="6 directions in 5 dimensions"):
         random_subspace(SITE, rank=6, d_model=5, seed=0)
-    with pytest.raises(ConfigError, match="does not fit"), written(
-        tiny_model, random_subspace(SITE, rank=2, d_model=16, seed=0), torch.zeros(1, 2, 2)
+    with (
+        pytest.raises(ConfigError, match="does not fit"),
+        written(tiny_model, random_subspace(SITE, rank=2, d_model=16, seed=0), torch.zeros(1, 2, 2)),
     ):
         pass
     with pytest.raises(ConfigError, match="a site has one"):

@@ -1,4 +1,4 @@
-"""The adder: an ordinary model folder, the same bytes after an interruption, and answers that are what `generate` says."""
+"""The adder: a model folder like any other, the same bytes after an interruption, answers as `generate` gives them."""
 
 import json
 

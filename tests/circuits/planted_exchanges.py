@@ -1,9 +1,9 @@
-"""Pairs of random rows whose wanted answers come from a planted subspace: the truth that an alignment must find."""
+"""Exchanges of random rows whose wanted answers come from a planted subspace: the truth that an alignment must find."""
 
 import torch
 from torch import Tensor
 
-from bathyscope.circuits.interchange import Pairs, pairs
+from bathyscope.circuits.interchange import Exchanges, exchanges
 from bathyscope.circuits.subspace import Site, Subspace, activations_at, random_subspace, written
 from bathyscope.models.model import Model
 
@@ -15,7 +15,7 @@ def planted(rank: int = 1) -> Subspace:
     return random_subspace(SITE, rank=rank, d_model=32, seed=77)
 
 
-def exchanged(model: Model, subspace: Subspace, *, n: int, n_answer: int = 1, seed: int = 0) -> Pairs:
+def exchanged(model: Model, subspace: Subspace, *, n: int, n_answer: int = 1, seed: int = 0) -> Exchanges:
     """Random rows; wanted is what the model says when `subspace` is exchanged, decoded token by token."""
     generator = torch.Generator().manual_seed(seed)
     base, source = torch.randint(60, 120, (2, n, 6), generator=generator).unbind(0)
@@ -25,7 +25,7 @@ def exchanged(model: Model, subspace: Subspace, *, n: int, n_answer: int = 1, se
         values = subspace.components(activations_at(model, subspace.site, whole_source))
         with written(model, subspace, values):
             wanted = greedy(model, base, n_answer)
-    return pairs(base, source, source_answer_PA=source_answer, wanted_PA=wanted)
+    return exchanges(base, source, source_answer_PA=source_answer, wanted_PA=wanted)
 
 
 @torch.no_grad()
@@ -38,7 +38,7 @@ def greedy(model: Model, rows: Tensor, n_answer: int) -> Tensor:
     return rows[:, n_prompt:]
 
 
-def changed(model: Model, among: Pairs) -> Pairs:
+def changed(model: Model, among: Exchanges) -> Exchanges:
     """The pairs whose wanted answer is not what the base says by itself."""
     n_answer = among.wanted_PA.shape[1]
     plain = greedy(model, among.base_PS[:, : among.base_PS.shape[1] - n_answer + 1], n_answer)
