@@ -38,6 +38,6 @@ def spanned(site: Site, directions_QRD: Float[Tensor, "Q R D"]) -> Subspace:
     """The subspace that directions at each position span. Raises ConfigError when they are linearly dependent."""
     basis_QRD = orthonormal(directions_QRD)
     kept_QR = torch.linalg.qr(directions_QRD.transpose(1, 2)).R.diagonal(dim1=1, dim2=2).abs()
-    if bool((kept_QR < 1e-6 * directions_QRD.norm(dim=2)).any()) or not bool(torch.isfinite(basis_QRD).all()):
+    if bool((kept_QR <= 1e-6 * directions_QRD.norm(dim=2)).any()) or not bool(torch.isfinite(basis_QRD).all()):
         raise ConfigError("these directions are zero or depend on each other: they span no subspace of this rank")
     return Subspace(site, basis_QRD)

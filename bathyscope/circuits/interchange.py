@@ -102,7 +102,7 @@ def interchange_token_by_token(model: Model, subspace: Subspace, among: Exchange
     return (rows_PS[:, -n_answer:] == among.wanted_PA).all(1)
 
 
-def answeranswer_logits(model: Model, subspace: Subspace, among: Exchanges, x_PQD: Tensor) -> Float[Tensor, "P A V"]:
+def answer_logits(model: Model, subspace: Subspace, among: Exchanges, x_PQD: Tensor) -> Float[Tensor, "P A V"]:
     """Logits of the answer's tokens in the base run, with the component of `x_PQD` in place."""
     with written(model, subspace, subspace.components(x_PQD)):
         logits_PSV = model.network(input_ids=among.base_PS.to(model.device), use_cache=False).logits

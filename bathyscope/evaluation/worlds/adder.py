@@ -23,6 +23,7 @@ from bathyscope.evaluation.worlds.addition import PROMPT, VOCABULARY, Addition
 from bathyscope.evaluation.worlds.world import own_seed
 from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
+from bathyscope.models.quiet import quiet
 
 PADDING = "_"
 N_POSITIONS = 16
@@ -42,7 +43,7 @@ class AdderSettings:
     """Attention heads of each block."""
     held_out: float = 0.2
     """Share of the sums that training never sees."""
-    n_steps: int = 1200
+    n_steps: int = 600
     """Steps of AdamW."""
     batch_size: int = 512
     """Sums per step; every sum of the training share once before any of them again."""
@@ -197,5 +198,6 @@ def _share_of_rate(step: int, n_steps: int) -> float:
 
 def _save(network: Any, folder: Path) -> None:
     """The Hugging Face layout: config, weights, tokenizer."""
-    network.eval().save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    with quiet():
+        network.eval().save_pretrained(folder)
+        tokenizer().save_pretrained(folder)
