@@ -27,18 +27,24 @@ if TYPE_CHECKING:
     from bathyscope.activations.text import Mixture, Texts
     from bathyscope.activations.through import Through
     from bathyscope.artifacts import verify
+    from bathyscope.circuits.alignment import AlignSettings, align
+    from bathyscope.circuits.interchange import Exchanges, exchanges, interchange, intervene
+    from bathyscope.circuits.subspace import Site, Subspace, random_subspace, written
     from bathyscope.dictionaries.abs_topk import AbsTopK
     from bathyscope.dictionaries.batch_topk import BatchTopK
     from bathyscope.dictionaries.checkpoint import last_checkpoint
+    from bathyscope.dictionaries.collapse import collapse
     from bathyscope.dictionaries.crosscoder import Crosscoder
     from bathyscope.dictionaries.dictionary import Codes, Dictionary, load_dictionary
     from bathyscope.dictionaries.end_to_end import EndToEnd
     from bathyscope.dictionaries.formats.self_check import check_dictionary
     from bathyscope.dictionaries.frozen import Frozen
     from bathyscope.dictionaries.gated import Gated
+    from bathyscope.dictionaries.image_encoder import ImageEncoderSettings
     from bathyscope.dictionaries.jumprelu import JumpReLU
     from bathyscope.dictionaries.matryoshka import Matryoshka
     from bathyscope.dictionaries.p_anneal import PAnneal
+    from bathyscope.dictionaries.paired import KnownTargets, PairedSettings, SparseChange, load_paired, train_paired
     from bathyscope.dictionaries.pursuit import MatchingPursuit
     from bathyscope.dictionaries.relu import ReLU
     from bathyscope.dictionaries.rules import Pursuit
@@ -58,6 +64,7 @@ if TYPE_CHECKING:
     from bathyscope.dictionaries.transcoder import Transcoder
     from bathyscope.evaluation.absorption import AbsorptionSettings, absorption
     from bathyscope.evaluation.compare import Compared, compare
+    from bathyscope.evaluation.correlation_match import match_factors
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
     from bathyscope.evaluation.identifiability.report import identifiability
     from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
@@ -71,6 +78,9 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.recovery_bench import RecoveryBench, bench_recovery
     from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
     from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
+    from bathyscope.evaluation.worlds.adder import AdderSettings, train_adder
+    from bathyscope.evaluation.worlds.addition import Addition
+    from bathyscope.evaluation.worlds.balls import Balls, BallSettings
     from bathyscope.evaluation.worlds.settings import WorldSettings
     from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
@@ -91,11 +101,16 @@ _WHERE = {
     "AbsorptionSettings": "bathyscope.evaluation.absorption",
     "ActivationStore": "bathyscope.activations.store",
     "Add": "bathyscope.steering.operations",
+    "AdderSettings": "bathyscope.evaluation.worlds.adder",
+    "Addition": "bathyscope.evaluation.worlds.addition",
     "Adjacent": "bathyscope.activations.beside",
+    "AlignSettings": "bathyscope.circuits.alignment",
     "Amplify": "bathyscope.steering.operations",
     "Analogies": "bathyscope.activations.pairs.analogies",
     "Answers": "bathyscope.activations.pairs.answers",
     "Ask": "bathyscope.activations.pairs.counterfactuals",
+    "BallSettings": "bathyscope.evaluation.worlds.balls",
+    "Balls": "bathyscope.evaluation.worlds.balls",
     "BatchTopK": "bathyscope.dictionaries.batch_topk",
     "Beside": "bathyscope.activations.beside",
     "Clamp": "bathyscope.steering.operations",
@@ -107,15 +122,18 @@ _WHERE = {
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
     "EndpointWriter": "bathyscope.activations.pairs.endpoint",
+    "Exchanges": "bathyscope.circuits.interchange",
     "FeatureIndex": "bathyscope.features.index",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
+    "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
     "IndexSettings": "bathyscope.features.settings",
     "JumpReLU": "bathyscope.dictionaries.jumprelu",
     "KnownConcepts": "bathyscope.evaluation.identifiability.settings",
+    "KnownTargets": "bathyscope.dictionaries.paired",
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
@@ -134,6 +152,7 @@ _WHERE = {
     "PairSet": "bathyscope.activations.pairs.pair",
     "PairSettings": "bathyscope.activations.pairs.collect",
     "PairStore": "bathyscope.activations.pairs.store",
+    "PairedSettings": "bathyscope.dictionaries.paired",
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "Pursuit": "bathyscope.dictionaries.rules",
@@ -146,7 +165,10 @@ _WHERE = {
     "ShiftSettings": "bathyscope.dictionaries.shifts.settings",
     "ShiftWorld": "bathyscope.evaluation.worlds.shifts",
     "ShiftWorldSettings": "bathyscope.evaluation.worlds.shifts",
+    "Site": "bathyscope.circuits.subspace",
+    "SparseChange": "bathyscope.dictionaries.paired",
     "StabilitySettings": "bathyscope.evaluation.stability",
+    "Subspace": "bathyscope.circuits.subspace",
     "Template": "bathyscope.activations.pairs.template",
     "Temporal": "bathyscope.dictionaries.temporal",
     "Texts": "bathyscope.activations.text",
@@ -157,30 +179,38 @@ _WHERE = {
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "absorption": "bathyscope.evaluation.absorption",
+    "align": "bathyscope.circuits.alignment",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
     "by_transition": "bathyscope.activations.pairs.pair",
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
+    "collapse": "bathyscope.dictionaries.collapse",
     "collect": "bathyscope.activations.collect",
     "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
     "draw_pairs": "bathyscope.activations.pairs.draw",
+    "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
     "generate": "bathyscope.models.generate",
     "identifiability": "bathyscope.evaluation.identifiability.report",
     "index_features": "bathyscope.features.index",
+    "interchange": "bathyscope.circuits.interchange",
+    "intervene": "bathyscope.circuits.interchange",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
     "learn_shifts": "bathyscope.dictionaries.shifts.learn",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
     "load_model": "bathyscope.models.load",
+    "load_paired": "bathyscope.dictionaries.paired",
+    "match_factors": "bathyscope.evaluation.correlation_match",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
+    "random_subspace": "bathyscope.circuits.subspace",
     "read_pairs": "bathyscope.activations.pairs.lines",
     "read_template": "bathyscope.activations.pairs.template",
     "recode": "bathyscope.dictionaries.solvers.recode",
@@ -193,9 +223,12 @@ _WHERE = {
     "steer": "bathyscope.steering.steer",
     "support_report": "bathyscope.evaluation.identifiability.supports",
     "train": "bathyscope.dictionaries.train",
+    "train_adder": "bathyscope.evaluation.worlds.adder",
     "train_many": "bathyscope.dictionaries.train_many",
+    "train_paired": "bathyscope.dictionaries.paired",
     "verify": "bathyscope.artifacts",
     "write_counterfactuals": "bathyscope.activations.pairs.counterfactuals",
+    "written": "bathyscope.circuits.subspace",
 }
 
 __all__ = [
@@ -203,11 +236,16 @@ __all__ = [
     "AbsorptionSettings",
     "ActivationStore",
     "Add",
+    "AdderSettings",
+    "Addition",
     "Adjacent",
+    "AlignSettings",
     "Amplify",
     "Analogies",
     "Answers",
     "Ask",
+    "BallSettings",
+    "Balls",
     "BatchTopK",
     "Beside",
     "Clamp",
@@ -219,15 +257,18 @@ __all__ = [
     "Dictionary",
     "EndToEnd",
     "EndpointWriter",
+    "Exchanges",
     "FeatureIndex",
     "FidelitySettings",
     "Fista",
     "Frozen",
     "Gated",
     "IdentifiabilitySettings",
+    "ImageEncoderSettings",
     "IndexSettings",
     "JumpReLU",
     "KnownConcepts",
+    "KnownTargets",
     "LabelledSet",
     "LabelledText",
     "LatentScaling",
@@ -246,6 +287,7 @@ __all__ = [
     "PairSet",
     "PairSettings",
     "PairStore",
+    "PairedSettings",
     "ParallelVerses",
     "ProbeSettings",
     "Pursuit",
@@ -258,7 +300,10 @@ __all__ = [
     "ShiftSettings",
     "ShiftWorld",
     "ShiftWorldSettings",
+    "Site",
+    "SparseChange",
     "StabilitySettings",
+    "Subspace",
     "Template",
     "Temporal",
     "Texts",
@@ -269,30 +314,38 @@ __all__ = [
     "World",
     "WorldSettings",
     "absorption",
+    "align",
     "bench_recovery",
     "bench_shifts",
     "by_transition",
     "check_dictionary",
+    "collapse",
     "collect",
     "collect_pairs",
     "compare",
     "draw_pairs",
+    "exchanges",
     "explain",
     "export",
     "fidelity",
     "generate",
     "identifiability",
     "index_features",
+    "interchange",
+    "intervene",
     "last_checkpoint",
     "latent_scaling",
     "learn_online",
     "learn_shifts",
     "load_dictionary",
     "load_model",
+    "load_paired",
+    "match_factors",
     "optimal_codes",
     "pair_set",
     "probe",
     "random_dictionary",
+    "random_subspace",
     "read_pairs",
     "read_template",
     "recode",
@@ -305,9 +358,12 @@ __all__ = [
     "steer",
     "support_report",
     "train",
+    "train_adder",
     "train_many",
+    "train_paired",
     "verify",
     "write_counterfactuals",
+    "written",
 ]
 
 
