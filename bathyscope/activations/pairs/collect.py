@@ -21,7 +21,7 @@ from bathyscope.activations.packing import Packing, bos_token
 from bathyscope.activations.pairs.lines import pair_lines
 from bathyscope.activations.pairs.pair import PairSet
 from bathyscope.activations.pairs.reading import Position, TokenPair, pair_batches, read_batch, token_pairs
-from bathyscope.activations.pairs.shift import differences, shift_warnings
+from bathyscope.activations.pairs.shift import differences, shift_warnings, sink_warnings
 from bathyscope.activations.pairs.store import FILE, INDEX, KIND, SCHEMA, PairStore
 from bathyscope.activations.shards import write_shard
 from bathyscope.artifacts import Draft, Recipe
@@ -48,7 +48,8 @@ class PairSettings:
     batch_tokens: int = 2048
     """Tokens of one forward pass, padding included."""
     sink_multiple: float = 10.0
-    """A mean leaves out tokens whose norm is above this multiple of their text's median norm; 0 keeps them."""
+    """A mean leaves out tokens whose norm is above this multiple of their text's median norm; a last token so far above
+    the other ones is a warning; 0 does neither."""
 
     def __post_init__(self) -> None:
         if self.position not in ("last", "mean"):
@@ -158,6 +159,7 @@ def _finish(job: _Job, work: Draft, scratch: Mapping[str, np.memmap]) -> None:
     for number, (name, rows) in enumerate(scratch.items()):
         z_P2D: Float[Tensor, "P 2 D"] = torch.from_numpy(np.array(rows))
         warnings += shift_warnings(differences(z_P2D), where=name)
+        warnings += sink_warnings(z_P2D, multiple=job.settings.sink_multiple, where=name)
         places[name] = {"d_model": job.widths[name], "file": FILE.format(number)}
         write_shard(work.path / FILE.format(number), {name: z_P2D})
     extra = [

@@ -103,7 +103,7 @@ def _combinations(
     """Values of both sides: in order without `rng`, else each once in an order drawn from it, rare ones thinned out."""
     digits = _digits(template, changed)
     total = math.prod(len(digit.choices) for digit in digits)
-    highest = math.prod(max(1.0, rule.weight) for rule in template.weights)
+    highest = math.prod((max(1.0, rule.weight) for rule in template.weights), start=1.0)
     for number in _numbers(total, rng):
         before: dict[str, str] = {}
         after: dict[str, str] = {}
@@ -131,8 +131,8 @@ def _numbers(total: int, rng: np.random.Generator | None) -> Iterator[int]:
 
 
 def _weight(template: Template, before: Mapping[str, str]) -> float:
-    rules = (rule.weight for rule in template.weights if all(before[name] == v for name, v in rule.when.items()))
-    return math.prod(rules)
+    weights = (rule.weight for rule in template.weights if all(before[name] == v for name, v in rule.when.items()))
+    return math.prod(weights, start=1.0)
 
 
 def _pair(template: Template, before: Mapping[str, str], after: Mapping[str, str]) -> Pair:

@@ -58,10 +58,10 @@ def read_pairs(path: str | Path, *, factors: Sequence[str] | None = None, ignore
 
 
 def pair_row(pair: Pair) -> dict[str, Any]:
-    """A pair as JSON data that `read_pairs` takes back; empty columns are left out."""
+    """A pair as JSON data that `read_pairs` takes back; empty columns but `source` are left out."""
     row: dict[str, Any] = {name: getattr(pair, name) for name in TEXTS}
     row |= {name: dict(getattr(pair, name)) for name in OBJECTS}
-    return {name: value for name, value in row.items() if value}
+    return {name: value for name, value in row.items() if value or name == "source"}
 
 
 def pair_lines(pairs: PairSet, extra: Sequence[Mapping[str, Any]] | None = None) -> bytes:
@@ -142,7 +142,7 @@ def _pair(row: Mapping[str, Any], factors: Sequence[str], *, where: str) -> Pair
         values_before=before,
         values_after=after,
         group=row.get("group", ""),
-        source=row.get("source") or where,
+        source=row.get("source", where),
     )
 
 

@@ -46,3 +46,12 @@ def shift_warnings(shifts_PD: Float[Tensor, "P D"], *, where: str) -> list[str]:
     if len(shifts_PD) < shifts_PD.shape[1]:
         said.append(f"{where}: {len(shifts_PD)} pairs in {shifts_PD.shape[1]} dimensions: shifts span at most {rank}")
     return said
+
+
+def sink_warnings(z_P2D: Float[Tensor, "P 2 D"], *, multiple: float, where: str) -> list[str]:
+    """One line when vectors that were read have a norm above `multiple` times the median (sinks; 0: never)."""
+    norms_N = z_P2D.flatten(0, 1).norm(dim=1)
+    n_sinks = int((norms_N > multiple * norms_N.median()).sum()) if multiple else 0
+    if not n_sinks:
+        return []
+    return [f"{where}: {n_sinks} of {len(norms_N)} vectors are {multiple:g} times longer than usual (attention sinks?)"]

@@ -140,7 +140,8 @@ def parse_template(table: Mapping[str, Any], *, name: str) -> Template:
     unknown = sorted(set(table) - set(KEYS))
     if unknown:
         near = get_close_matches(unknown[0], KEYS, n=1)
-        raise ConfigError(f"template {name}: no entry is named {unknown[0]!r}; {f'{near[0]}?' if near else KEYS}")
+        remedy = f"did you mean {near[0]}?" if near else f"expected some of: {', '.join(KEYS)}"
+        raise ConfigError(f"template {name}: no entry is named {unknown[0]!r}; {remedy}")
     if "text" not in table or not table.get("factors"):
         raise ConfigError(f"template {name} needs an entry text and at least one factor under [factors]")
     factors, factor_forms = _variables(name, table["factors"])

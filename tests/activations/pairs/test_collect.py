@@ -67,7 +67,7 @@ def test_the_mean_is_another_recipe_and_its_span_is_recorded(tmp_path):
     assert store.position == "mean"
     row = json.loads((store.path / "pairs.jsonl").read_text().splitlines()[-1])
     assert row["read_before"] == [1 + len("Which one? "), len(row["tokens_before"])]
-    with pytest.raises(ArtifactError, match="made with other settings \\(settings.position"):
+    with pytest.raises(ArtifactError, match=r"made with other settings \(settings.position"):
         make(tmp_path / "mean")
 
 
@@ -130,9 +130,9 @@ def test_halves_share_no_group(store):
 
 
 def test_hookpoints_are_asked_by_name(store):
-    with pytest.raises(ConfigError, match="several hookpoints and none is named; expected one of: layers.1"):
+    with pytest.raises(ConfigError, match=r"several hookpoints and none is named; expected one of: layers.1"):
         store.shifts()
-    with pytest.raises(ConfigError, match="no hookpoint 'layers.9'"):
+    with pytest.raises(ConfigError, match=r"no hookpoint 'layers.9'"):
         store.shifts("layers.9")
 
 
@@ -158,5 +158,5 @@ def test_an_altered_file_and_another_kind_are_refused(tmp_path, store):
 
 @pytest.mark.parametrize("changes", [{"position": "first"}, {"batch_tokens": 0}, {"sink_multiple": -1.0}])
 def test_settings_out_of_range_are_refused(changes):
-    with pytest.raises(Exception, match="position|batch_tokens|sink_multiple"):
+    with pytest.raises(Exception, match=r"position|batch_tokens|sink_multiple"):
         PairSettings(**changes)

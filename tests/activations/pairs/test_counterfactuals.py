@@ -127,7 +127,7 @@ def test_an_own_prompt_needs_both_places_and_leaves_braces_of_texts_alone(tmp_pa
     assert writer.prompts == ["Put it into the past. Text: We walk {instruction} here."]
     assert written.pairs.pairs[0].after == "We walked {instruction} here."
     prompt.write_text("{text}")
-    with pytest.raises(ConfigError, match="prompt.txt has no place {instruction}"):
+    with pytest.raises(ConfigError, match=r"prompt.txt has no place {instruction}"):
         write_counterfactuals(braces, ASKS, writer, out=tmp_path / "b", settings=settings)
 
 

@@ -153,7 +153,7 @@ def test_a_response_that_is_too_large_is_refused(server, monkeypatch):
 @pytest.mark.parametrize("data", [b"<html>", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": 5}}]}'])
 def test_an_answer_of_another_form_is_refused(server, data):
     server.replies = [lambda _: (200, {}, data)]
-    with pytest.raises(ModelError, match="answers (in another form|with int)"):
+    with pytest.raises(ModelError, match=r"answers (in another form|with int)"):
         writer(server).write(["a"])
 
 

@@ -51,7 +51,9 @@ def test_the_digest_speaks_of_content_and_not_of_names():
 
 
 def test_what_is_suspicious_is_said_and_what_is_sound_is_not():
-    sound = pair_set(*[pair(f"a{i}", f"b{i}", *c) for i, c in enumerate([("colour",), ("shape",), ("colour", "shape")])])
+    sound = pair_set(
+        *[pair(f"a{i}", f"b{i}", *c) for i, c in enumerate([("colour",), ("shape",), ("colour", "shape")])]
+    )
     assert sound.warnings == []
     assert any("occur more than once" in line for line in pair_set(pair(), pair(), pair("x", "y", "shape")).warnings)
     never = pair_set(pair(), pair("x", "y"))
@@ -69,7 +71,9 @@ def pair_unknown(before: str = "x", after: str = "y") -> Pair:
 
 
 def test_factors_that_always_change_together_are_named():
-    together = pair_set(pair("a", "b", "colour", "shape"), Pair(before="c", after="d", support={"colour": False, "shape": False}))
+    together = pair_set(
+        pair("a", "b", "colour", "shape"), Pair(before="c", after="d", support={"colour": False, "shape": False})
+    )
     assert together.warnings == ["'colour' and 'shape' always change together: nothing can tell them apart"]
     apart = pair_set(pair("a", "b", "colour", "shape"), pair("c", "d", "shape"), pair("e", "f", "colour"))
     assert apart.warnings == []

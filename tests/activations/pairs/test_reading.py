@@ -98,13 +98,13 @@ def test_attention_sinks_do_not_count_in_a_mean():
 def test_activations_that_are_not_finite_are_refused():
     model = tiny_model()
     with replace(model, {"layers.1": lambda x_BSD: x_BSD * float("nan")}):
-        with pytest.raises(ModelError, match="layers.1: activations of tiny-llama-0 hold NaN"):
+        with pytest.raises(ModelError, match=r"layers.1: activations of tiny-llama-0 hold NaN"):
             read(model, tokens_of(model), "last")
 
 
 def test_long_texts_and_sides_with_the_same_tokens_are_refused_by_name():
     model = tiny_model()
-    with pytest.raises(ConfigError, match="'a red box' | 'a blue box': a side has 11 tokens, at most 10 are read"):
+    with pytest.raises(ConfigError, match=r"'a red box' | 'a blue box': a side has 11 tokens, at most 10 are read"):
         tokens_of(model, max_tokens=10)
     lower = tiny_model()
     lower.tokenizer.backend_tokenizer.normalizer = lowercase()

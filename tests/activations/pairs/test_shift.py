@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bathyscope.activations.pairs.shift import differences, shift_warnings
+from bathyscope.activations.pairs.shift import differences, shift_warnings, sink_warnings
 from bathyscope.errors import ConfigError
 
 
@@ -39,5 +39,15 @@ def test_what_stands_still_is_said_by_name():
 
 
 def test_shifts_that_are_all_zero_are_refused():
-    with pytest.raises(ConfigError, match="layers.0: every shift is zero"):
+    with pytest.raises(ConfigError, match=r"layers.0: every shift is zero"):
         shift_warnings(torch.zeros(5, 4), where="layers.0")
+
+
+def test_vectors_that_are_far_too_long_are_counted():
+    z_P2D = torch.ones(20, 2, 4)
+    assert sink_warnings(z_P2D, multiple=10.0, where="x") == []
+    z_P2D[3, 1] *= 11
+    assert sink_warnings(z_P2D, multiple=10.0, where="x") == [
+        "x: 1 of 40 vectors are 10 times longer than usual (attention sinks?)"
+    ]
+    assert sink_warnings(z_P2D, multiple=0.0, where="x") == []

@@ -71,7 +71,7 @@ def test_relations_are_word_pairs_each_once(tmp_path):
     found = read_relations(tmp_path / "questions-words.txt")
     assert found["family"] == [("boy", "girl"), ("king", "queen"), ("uncle", "aunt")]
     (tmp_path / "broken.txt").write_text(": a\none two three\n")
-    with pytest.raises(ConfigError, match="broken.txt, line 2: expected a heading or four words"):
+    with pytest.raises(ConfigError, match=r"broken.txt, line 2: expected a heading or four words"):
         read_relations(tmp_path / "broken.txt")
 
 

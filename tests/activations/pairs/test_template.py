@@ -44,11 +44,11 @@ def test_forms_agree_with_what_they_depend_on_in_tables_and_in_lists():
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"texts": "x"}, "no entry is named 'texts'; text?"),
+        ({"texts": "x"}, r"no entry is named 'texts'; did you mean text\?"),
         ({"text": "{colr} box"}, "nothing is named 'colr'; nearest: colour"),
         ({"text": "a { box"}, "a lonely brace"),
         ({"factors": {}}, "needs an entry text and at least one factor"),
-        ({"factors": {"colour": ["red", "red"], "shape": ["flat", "round"]}}, "'colour' needs a list of values, each once"),
+        ({"factors": {"colour": ["red", "red"], "shape": ["flat", "round"]}}, "'colour' needs a list of values"),
         ({"context": {"colour": ["x", "y"]}}, "'colour' is a factor and a context"),
         ({"changes": {"colour + size": 1}}, r"\[changes\]: nothing is named 'size'"),
         ({"changes": {"colour": 0}}, "some change must have a share above 0"),
@@ -56,7 +56,7 @@ def test_forms_agree_with_what_they_depend_on_in_tables_and_in_lists():
         ({"starts": {"colour": ["green"]}}, "nothing is named 'green'"),
         ({"group_by": ["colour"]}, "group_by: nothing is named 'colour'"),
         ({"forms": {"e": {"by": ["gender"], "values": []}}}, "nothing is named 'gender'"),
-        ({"forms": {"e": {"by": ["shape"], "values": ["x"]}}}, "forms?.*|e says nothing for shape 'flat'"),
+        ({"forms": {"e": {"by": ["shape"], "values": ["x"]}}}, "e says nothing for shape 'flat'; add it"),
         ({"forms": {"e": {"by": ["shape"], "values": {"flat": "x"}}}}, "e says nothing for shape 'round'; add it"),
         ({"forms": {"e": ["x"]}}, "'e' needs a text, or a table of `by` and `values`"),
     ],
@@ -79,7 +79,7 @@ def test_a_file_is_read_and_a_broken_one_named(tmp_path):
     assert own.name == "own" and own.changes == {("colour",): 1.0}
     assert own.write({"colour": "orange"}) == "an orange box"
     path.write_text("text = \n")
-    with pytest.raises(ConfigError, match="own.toml is not TOML"):
+    with pytest.raises(ConfigError, match=r"own.toml is not TOML"):
         read_template(path)
     with pytest.raises(ConfigError, match="no template at"):
         read_template(tmp_path / "none.toml")
