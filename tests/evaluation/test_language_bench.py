@@ -27,7 +27,7 @@ def model_folder(tmp_path_factory):
 def settings(model_folder) -> LanguageBench:
     return LanguageBench(
         sets=("binary", "lang"),
-        n_pairs=120,
+        n_pairs=300,
         model=str(model_folder),
         hookpoint="layers.1",
         n_columns=4,
