@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -36,7 +37,8 @@ from bathyscope.files import write_atomic
 TABLE = "table.md"
 DIGITS = 6
 """Figures are rounded to so many digits, so that a different order of additions does not show in the files."""
-OURS, FREE, RANDOM = "β-path", "without a bound", "random encoder"
+OURS, FREE, RANDOM, ORACLE = "β-path", "without a bound", "random encoder", "linear oracle"
+"""The oracle is the best linear readout of the true changes: no linear encoder can do better, whatever it learnt."""
 VARIANTS = {
     "β-path, plain metric": {"metric": "plain"},
     "β-path, tied start": {"start": "tied"},
@@ -166,6 +168,7 @@ def _one(run: _Run) -> dict[str, Figures]:
     found[FREE] = _figures(without_bound(train.shifts_PD, test_settings, number=0), test, supports, world)
     codes_PF = random_encoder(ours, test.shifts_PD, seed=run.seed)
     found[RANDOM] = _matched(codes_PF, test.changes_PC, supports)
+    found[ORACLE] = _matched(linear_readout(train, test.shifts_PD), test.changes_PC, supports)
     return {
         subject: {name: round(value, DIGITS) for name, value in figures.items() if not math.isnan(value)}
         for subject, figures in found.items()
@@ -191,6 +194,12 @@ def _figures(dictionary: Dictionary, test: ShiftSample, supports: SupportReport,
         "β / true L1": mean_l1(codes_PF) / mean_l1(test.changes_PC * length_C),
         "agreement": math.nan if agreement is None else agreement,
     }
+
+
+def linear_readout(train: ShiftSample, shifts_PD: Float[Tensor, "P D"]) -> Float[Tensor, "P C"]:
+    """Changes as the least-squares fit on `train` reads them from other shifts."""
+    readout_DC = torch.linalg.lstsq(train.shifts_PD.double(), train.changes_PC.double(), driver="gelsd").solution
+    return (shifts_PD.double() @ readout_DC).float()
 
 
 def mean_l1(codes_PC: Float[Tensor, "P C"]) -> float:

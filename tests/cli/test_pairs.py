@@ -1,12 +1,15 @@
 """`bathyscope pairs` and `counterfactuals`: a folder from a set, a file or a template; bad input in one line."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tiny import tiny_model
 
+from bathyscope.activations.pairs.endpoint import EndpointWriter
 from bathyscope.activations.pairs.store import PairStore
 from bathyscope.cli import main
+from bathyscope.cli.counterfactuals import Counterfactuals, EndpointSettings, _writer
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,19 @@ def test_a_local_model_rewrites_texts(model, tmp_path, capsys):
     code = main(["counterfactuals", "--out", str(tmp_path / "a"), *words, "local", "--model", model])
     captured = capsys.readouterr()
     assert code == 0 or "no answer is usable (3 cut off)" in captured.err, "random weights seldom end an answer"
+
+
+def test_the_endpoint_is_asked_as_the_options_say(monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "tell-nobody")
+    place = EndpointSettings(
+        url="https://example.com/v1",
+        name="m",
+        key_variable="SOME_KEY",
+        max_new_tokens=9,
+        temperature=0.5,
+        timeout_seconds=3.0,
+    )
+    config = Counterfactuals(out=Path("a"), text=("x.txt",), ask=("tense=Past.",), who=place)
+    assert _writer(config) == EndpointWriter(
+        url=place.url, name="m", key_variable="SOME_KEY", max_new_tokens=9, temperature=0.5, timeout_seconds=3.0
+    )

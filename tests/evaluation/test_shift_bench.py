@@ -7,7 +7,17 @@ import pytest
 from bathyscope.artifacts import verify
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation import shift_bench
-from bathyscope.evaluation.shift_bench import CASES, FREE, OURS, RANDOM, VARIANTS, ShiftBench, ShiftCase, bench_shifts
+from bathyscope.evaluation.shift_bench import (
+    CASES,
+    FREE,
+    ORACLE,
+    OURS,
+    RANDOM,
+    VARIANTS,
+    ShiftBench,
+    ShiftCase,
+    bench_shifts,
+)
 from bathyscope.evaluation.worlds.shifts import ShiftWorldSettings
 
 WORLD = ShiftWorldSettings(n_concepts=6, d_model=8, max_changed=3)
@@ -46,6 +56,7 @@ def test_the_bench_resumes_and_tells_the_identifiable_from_the_rest(in_this_proc
     assert value[f"30 concepts: {OURS}", "mcc"] > 0.98
     assert value[f"30 concepts: {FREE}", "mcc"] < 0.85 and value[f"30 concepts: {RANDOM}", "mcc"] < 0.85
     assert value[f"30 concepts: {OURS}", "real columns"] == 1
+    assert value[f"dense: {ORACLE}", "mcc"] > 0.999, "what is there to be read, though nothing tells it"
     assert value[f"dense: {OURS}", "mcc"] < 0.85
     assert value[f"two by two: {OURS}", "block mcc"] >= value[f"two by two: {OURS}", "mcc"] - 1e-6
     assert all((f"30 concepts: {name}", "mcc") in value for name in VARIANTS)

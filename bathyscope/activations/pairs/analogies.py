@@ -17,6 +17,7 @@ import numpy as np
 from bathyscope import materials
 from bathyscope.activations.pairs.pair import Pair, PairSet, full_support
 from bathyscope.activations.pairs.shares import quotas
+from bathyscope.config import to_json
 from bathyscope.errors import ConfigError
 
 MATERIAL, FILE = "analogies", "questions-words.txt"
@@ -68,6 +69,7 @@ class Analogies:
             pairs=tuple(_drawn(self, units, n=n, seed=seed)),
             description=f"words of {', '.join(self.relations)}" + (f", {joint}" if len(items) > 1 else ""),
             materials=(fetched.record(),),
+            drawn={"source": to_json(self), "n": n, "seed": seed},
         )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from bathyscope import materials
 from bathyscope.activations.pairs.pair import Pair, PairSet
+from bathyscope.config import to_json
 from bathyscope.errors import ConfigError
 
 MATERIAL = "olmo-answers"
@@ -62,6 +63,7 @@ class Answers:
             pairs=tuple(found[int(i)] for i in order),
             description=f"a wrong answer becomes the right one ({', '.join(self.sets)})",
             materials=(fetched.record(),),
+            drawn={"source": to_json(self), "n": n, "seed": seed},
         )
 
     def _pairs(self, name: str, path: Path, rng: np.random.Generator) -> Iterator[Pair]:

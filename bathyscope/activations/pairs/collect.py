@@ -82,7 +82,13 @@ def collect_pairs(
         )
     patterns = [hookpoint] if isinstance(hookpoint, str) else list(hookpoint)
     names = list(dict.fromkeys(name for pattern in patterns for name in resolve(model, pattern)))
-    about = {"name": pairs.name, "factors": pairs.factors, "n_pairs": pairs.n_pairs, "sha256": pairs.digest}
+    about = {
+        "name": pairs.name,
+        "factors": pairs.factors,
+        "n_pairs": pairs.n_pairs,
+        "sha256": pairs.digest,
+        "drawn": pairs.drawn,
+    }
     recipe = Recipe(
         kind=KIND,
         schema=SCHEMA,

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int8
@@ -68,6 +69,8 @@ class PairSet:
     """One line on what differs."""
     materials: tuple[Mapping[str, str], ...] = ()
     """Where the texts come from: name, version, sha256, licence, origin."""
+    drawn: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """How to draw the same pairs again, as JSON data: source, n, seed. Empty for pairs that were given whole."""
 
     def __post_init__(self) -> None:
         if not self.pairs:
@@ -107,7 +110,7 @@ class PairSet:
 
     @property
     def digest(self) -> str:
-        """sha256 over factors and pairs in their order; names and provenance do not count."""
+        """sha256 over factors and pairs in their order; name, provenance and draw do not count."""
         total = hashlib.sha256(json.dumps(self.factors).encode())
         for pair in self.pairs:
             row = [*pair.sides, pair.prefix, dict(pair.support), dict(pair.values_before), dict(pair.values_after)]
@@ -125,14 +128,15 @@ def full_support(factors: Sequence[str], changed: Sequence[str]) -> dict[str, bo
     return {factor: factor in changed for factor in factors}
 
 
-def by_transition(pairs: PairSet) -> PairSet:
+def by_transition(pairs: PairSet, factors: Sequence[str] | None = None) -> PairSet:
     """The same pairs with one factor per unordered pair of values, such as `colour: blue/red`, where values are known.
 
-    A factor with m values becomes up to m(m−1)/2 factors, the concepts of CAT(135,3) in arXiv 2502.12179; only
-    transitions that occur are named. Raises ConfigError when a pair does not give the values of a factor.
+    A factor with m values becomes up to m(m−1)/2 factors, the concepts of CAT(135,3) in arXiv 2502.12179. `factors`
+    names all that there may be (see `transition`); None names those that occur. Raises ConfigError when a pair does not give
+    the values of a factor.
     """
     moved = [_transitions(pair, pairs) for pair in pairs.pairs]
-    factors = tuple(sorted({name for names in moved for name in names}))
+    factors = tuple(sorted({name for names in moved for name in names}) if factors is None else factors)
     renamed = tuple(
         Pair(
             before=pair.before,
@@ -152,7 +156,13 @@ def by_transition(pairs: PairSet) -> PairSet:
         pairs=renamed,
         description=pairs.description,
         materials=pairs.materials,
+        drawn=pairs.drawn,
     )
+
+
+def transition(factor: str, one: str, other: str) -> str:
+    """What the transition between two values of a factor is called, in either direction."""
+    return f"{factor}: {'/'.join(sorted((one, other)))}"
 
 
 def pair_fault(pair: Pair, factors: Sequence[str]) -> str:
@@ -230,5 +240,5 @@ def _transitions(pair: Pair, pairs: PairSet) -> dict[str, tuple[str, str]]:
             raise ConfigError(f"{pairs.name}: {pair.label} gives no values of {factor!r}; transitions need them")
         sides = (pair.values_before[factor], pair.values_after[factor])
         if sides[0] != sides[1]:
-            found[f"{factor}: {'/'.join(sorted(sides))}"] = sides
+            found[transition(factor, *sides)] = sides
     return found

@@ -14,6 +14,7 @@ import numpy as np
 
 from bathyscope import materials
 from bathyscope.activations.pairs.pair import Pair, PairSet, full_support
+from bathyscope.config import to_json
 from bathyscope.errors import ConfigError
 
 LANGUAGES: dict[str, dict[str, str]] = {
@@ -81,6 +82,7 @@ class ParallelVerses:
             pairs=tuple(pairs),
             description=f"verses of {self.material}: {self.start} becomes {self.end}, another verse, or both",
             materials=(fetched.record(),),
+            drawn={"source": to_json(self), "n": n, "seed": seed},
         )
 
     def _drawn(

@@ -4,6 +4,8 @@ The names in brackets are those of the SSAE paper (arXiv 2502.12179): varying co
 All texts are the project's own or come from pinned materials; the paper's files are not used.
 """
 
+import hashlib
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -15,9 +17,10 @@ from bathyscope import __version__
 from bathyscope.activations.pairs.analogies import Analogies
 from bathyscope.activations.pairs.answers import Answers
 from bathyscope.activations.pairs.draw import draw_pairs
-from bathyscope.activations.pairs.pair import PairSet, by_transition
+from bathyscope.activations.pairs.pair import PairSet, by_transition, transition
 from bathyscope.activations.pairs.parallel import ParallelVerses
 from bathyscope.activations.pairs.template import Template, parse_template, read_template
+from bathyscope.config import to_json
 from bathyscope.errors import ConfigError
 from bathyscope.files import sha256
 
@@ -45,20 +48,27 @@ class TemplatePairs:
         template, checksum = self._open()
         pairs = draw_pairs(template, n=n, seed=seed)
         if self.transitions:
-            pairs = replace(by_transition(pairs), name=pairs.name)
+            pairs = replace(by_transition(pairs, _transitions(template)), name=pairs.name)
         about = {"licence": template.licence, "origin": template.origin}
         record = {"name": f"template {template.name}", "version": __version__, "sha256": checksum, **about}
-        return replace(pairs, materials=(record,))
+        source = replace(self, template=Path(self.template).name)  # a manifest names no folders
+        return replace(pairs, materials=(record,), drawn={"source": to_json(source), "n": n, "seed": seed})
 
     def _open(self) -> tuple[Template, str]:
-        import hashlib
-        import tomllib
-
         own = resources.files("bathyscope.activations.pairs").joinpath("templates", f"{self.template}.toml")
         if "/" not in self.template and own.is_file():
             data = own.read_bytes()
             return parse_template(tomllib.loads(data.decode()), name=self.template), hashlib.sha256(data).hexdigest()
         return read_template(self.template), sha256(Path(self.template))
+
+
+def _transitions(template: Template) -> list[str]:
+    """Every transition that the template allows, sorted."""
+    changing = {name for names, share in template.changes.items() if share > 0 for name in names}
+    starts = {name: template.starts.get(name, template.factors[name]) for name in sorted(changing)}
+    return sorted(
+        {transition(f, a, b) for f, begins in starts.items() for a in begins for b in template.factors[f] if a != b}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,8 +96,14 @@ class PairStore:
         found = read_pairs(check_file(self.path, self.manifest, PAIRS), factors=self.factors, ignore=TOKEN_COLUMNS)
         if found.n_pairs != self.n_pairs:
             raise ArtifactError(f"{self.path} holds {found.n_pairs} pairs, expected {self.n_pairs}; make it again")
-        about = {"name": self.name, "description": str(self._index["description"]), "materials": self.materials}
-        return PairSet(factors=self.factors, pairs=found.pairs, **about)
+        return PairSet(
+            name=self.name,
+            factors=self.factors,
+            pairs=found.pairs,
+            description=str(self._index["description"]),
+            materials=self.materials,
+            drawn=self.manifest.config["pairs"]["drawn"],
+        )
 
     @property
     def pairs(self) -> tuple[Pair, ...]:

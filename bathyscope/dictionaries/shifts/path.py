@@ -6,7 +6,8 @@
 2. β = l1_free · ratio^i, every restart from where the bound before left it, until most lose EV ≥ EV_max - tolerance.
    A bound that all restarts meet already while they reconstruct everything moves nothing: they are optimal there.
 3. The knee: with its best encoder every decoder reconstructs EV_max again, at an L1 that is too high where the bound
-   had been too loose and too high again where it had been too tight. The lowest so far is the next bound, a few times.
+   had been too loose and too high again where it had been too tight. The lowest so far is the next bound, as long as
+   that lowers it further.
 4. Among bounds that keep EV, those whose restarts agree most; among all their restarts, the one with the lowest L1 at
    its best encoder, that is, at the same EV.
 
@@ -26,6 +27,8 @@ from bathyscope.dictionaries.shifts.frame import Frame
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.dictionaries.shifts.starts import starts
 
+STILL = 1e-3
+"""A bound at the knee that lowers L1 by less than this share was the last."""
 MOST_BOUNDS = 60
 """Bounds after which the path ends in any case: ratio^60."""
 
@@ -122,8 +125,10 @@ def next_beta(rows: list[PathRow], settings: ShiftSettings) -> float | None:
     n_loose = next((number for number, row in enumerate(rows) if not row.is_kept), len(rows))
     if n_loose == len(rows):
         return rows[-1].beta * settings.ratio if len(rows) < MOST_BOUNDS else None
-    lowest = min(min(row.l1_full) for row in rows)
-    is_done = len(rows) - n_loose > settings.n_refined or n_loose == 0 or lowest == float("inf")
+    n_refined = len(rows) - n_loose - 1
+    lowest, lowest_before = (min(min(row.l1_full) for row in part) for part in (rows, rows[:-1] or rows))
+    is_still = n_refined > 0 and lowest > (1 - STILL) * lowest_before
+    is_done = is_still or n_refined >= settings.n_refined or n_loose == 0 or math.isinf(lowest)
     return None if is_done else lowest
 
 

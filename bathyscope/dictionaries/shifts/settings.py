@@ -27,8 +27,8 @@ class ShiftSettings:
     """Bound on L1 as a multiple of that of random rotations; None finds it on the path."""
     ratio: float = 0.8
     """Factor from one bound of the path to the next."""
-    n_refined: int = 3
-    """Further bounds at the knee, each the lowest L1 found so far at full reconstruction."""
+    n_refined: int = 10
+    """Most further bounds at the knee, each the lowest L1 found so far at full reconstruction."""
     tolerance: float | None = None
     """Reconstruction that may be lost for sparsity, as a share of the mean square; None is min(0.01, 0.25 / C)."""
     agreement_slack: float = 0.005

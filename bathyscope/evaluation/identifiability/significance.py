@@ -6,10 +6,10 @@ every direction is like every other, whatever the tails and whatever the mean. A
 Two questions are asked of each column learnt from one half of the pairs, and both must be answered yes:
 1. *Sparse on pairs that it never saw?* T = E|h - h̄| / sd(h) on the other half, against the T of random directions on
    the same pairs: p = (1 + #{random ≤ T}) / (1 + #random). Random ones are drawn where the column was learnt, in its
-   span and in the metric of its own half, so under the null it is one more of them and its rank is uniform. (Drawn in
-   the metric of the unseen half they would know its largest pairs, which the column does not.) Heavy tails common to
-   all directions, as of pairs of different size, move T and its null alike. Permuting pairs or flipping signs would
-   change neither sparsity nor covariance, so neither is a null here.
+   span and in the metric of its own half (`roundness.py`), so under the null it is one more of them and its rank is
+   uniform. (Drawn in the metric of the unseen half they would know its largest pairs, which the column does not.)
+   Heavy tails common to all directions, as of pairs of different size, move T and its null alike. Permuting pairs or
+   flipping signs would change neither sparsity nor covariance, so neither is a null here.
 2. *Found again?* The largest |cosine| with a column learnt from the other half, against random directions in as many
    dimensions (p from the beta law of a cosine, times the number of columns). Halves share no pair.
 
@@ -30,6 +30,7 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.shifts.columns import matched_rows
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.chance import false_discoveries, match_probability
+from bathyscope.evaluation.identifiability.roundness import whitener
 
 CHUNK_DRAWS = 256
 
@@ -120,7 +121,7 @@ def sparse_probability(
     """
     found_C = spread_ratio(unseen_QD.double() @ readers_CD.T)
     span_MD = torch.linalg.qr(readers_CD.T).Q.T
-    round_DM = span_MD.T @ _whitener(seen_PD.double() @ span_MD.T)
+    round_DM = span_MD.T @ whitener(seen_PD.double() @ span_MD.T)
     round_QM = unseen_QD.double() @ round_DM
     random = [
         spread_ratio(round_QM @ torch.randn(round_QM.shape[1], n, generator=generator, dtype=torch.float64))
@@ -140,20 +141,13 @@ def _columns(dictionary: Dictionary) -> list[int]:
     return (dictionary.W_enc != 0).any(0).nonzero()[:, 0].tolist()
 
 
-def _whitener(coordinates_PM: Tensor) -> Tensor:
-    """What gives coordinates covariance 1; directions without variance are left out."""
-    centred_PM = coordinates_PM - coordinates_PM.mean(0)
-    value_M, vector_MM = torch.linalg.eigh(centred_PM.T @ centred_PM / len(centred_PM))
-    kept = value_M > 1e-9 * value_M.max().clamp_min(1e-300)
-    return vector_MM[:, kept] / value_M[kept].sqrt()
-
-
 def _round_cosines(a_CD: Tensor, b_GD: Tensor, shifts_PD: Tensor) -> Tensor:
-    """|cosine| of readers in the metric that makes shifts round: |correlation| of the codes that they read."""
-    centred_PD = shifts_PD.double() - shifts_PD.double().mean(0)
-    a_PC, b_PG = centred_PD @ a_CD.T, centred_PD @ b_GD.T
-    length_C, length_G = a_PC.norm(dim=0).clamp_min(1e-300), b_PG.norm(dim=0).clamp_min(1e-300)
-    return ((a_PC.T @ b_PG) / length_C[:, None] / length_G).abs().clamp(max=1)
+    """|cosine| of readers in the metric that makes shifts round."""
+    value_M, vector_MD = torch.linalg.svd(torch.cat([a_CD, b_GD]), full_matrices=False)[1:]
+    span_MD = vector_MD[value_M > 1e-6 * value_M.max()]
+    root_KM = torch.linalg.pinv(whitener(shifts_PD.double() @ span_MD.T))
+    a_CK, b_GK = (torch.nn.functional.normalize(each @ span_MD.T @ root_KM.T, dim=1) for each in (a_CD, b_GD))
+    return (a_CK @ b_GK.T).abs().clamp(max=1)
 
 
 def _chance(cosine_C: Tensor, *, n_columns: int, n_dimensions: int) -> Tensor:

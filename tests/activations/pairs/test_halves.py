@@ -10,11 +10,11 @@ from bathyscope.errors import ConfigError
 
 
 def test_halves_share_no_group_and_miss_no_pair():
-    pairs = TemplatePairs(template="binary").draw(n=300, seed=0)
+    pairs = TemplatePairs(template="binary").draw(n=120, seed=0)
     halves = halve(pairs.groups, pairs.support, seed=1)
     groups = [{pairs.groups[i] for i in half} for half in halves]
     assert not groups[0] & groups[1]
-    assert sorted([*halves.choose, *halves.report]) == list(range(300))
+    assert sorted([*halves.choose, *halves.report]) == list(range(120))
     assert abs(len(halves.choose) - len(halves.report)) < 30
     texts = [{side for i in half for side in pairs.pairs[i].sides} for half in halves]
     assert not texts[0] & texts[1], "a text belongs to one person, and a person to one half"
@@ -47,7 +47,7 @@ def test_a_single_group_cannot_be_halved():
 
 
 def test_categories_meet_in_both_halves_but_their_texts_do_not():
-    pairs = draw_pairs(TemplatePairs(template="categories")._open()[0], n=400, seed=0)
+    pairs = draw_pairs(TemplatePairs(template="categories")._open()[0], n=120, seed=0)
     halves = halve(pairs.groups, pairs.support, seed=0)
     texts = [{side for i in half for side in pairs.pairs[i].sides} for half in halves]
     assert not texts[0] & texts[1]

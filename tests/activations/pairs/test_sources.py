@@ -187,6 +187,7 @@ def test_questions_are_groups_and_wrong_answers_are_drawn():
     pairs = Answers(sets=("arc-easy", "sciq")).draw(n=None, seed=0)
     assert len(set(pairs.groups)) == pairs.n_pairs == 9
     assert {p.before for p in pairs.pairs if "q" in p.prefix.split()[1]} == {"w1", "w2"}
+    assert pairs.drawn["source"] == {"kind": "Answers", "sets": ["arc-easy", "sciq"], "max_chars": 400}
     assert Answers(sets=("arc-easy",)).draw(n=3, seed=1).digest == Answers(sets=("arc-easy",)).draw(n=3, seed=1).digest
 
 

@@ -10,6 +10,7 @@ from dictionaries.shifts.sparse_shifts import mcc, sparse_shifts
 
 from bathyscope.artifacts import verify
 from bathyscope.config import from_json, to_json
+from bathyscope.dictionaries.checkpoint import last_checkpoint
 from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.dictionaries.rules import Linear
 from bathyscope.dictionaries.shifts.ascent import AscentSettings
@@ -55,6 +56,14 @@ def test_it_is_an_ordinary_dictionary_of_unit_rows_and_signed_codes(learnt):
     assert from_json(ShiftSettings, learnt.kind) == QUICK
 
 
+@pytest.mark.parametrize("tool", ["saelens", "sparsify", "dictionary_learning"])
+def test_it_is_refused_where_few_features_a_token_are_meant(learnt, tool, tmp_path):
+    with pytest.raises(ConfigError, match="an index of features needs a dictionary that keeps few features"):
+        learnt.require_selection("an index of features")
+    with pytest.raises(ConfigError, match=r"cannot express this dictionary \(rule Linear\)"):
+        learnt.save(tmp_path / tool, format=tool)
+
+
 def test_columns_beyond_the_directions_of_the_shifts_stay_empty():
     found = learn_shifts(SHIFTS_PD, dataclasses.replace(QUICK, n_features=7, beta=0.7))
     lengths_F = found.W_dec.norm(dim=1)
@@ -92,6 +101,8 @@ def test_an_interrupted_path_goes_on_after_its_last_bound_to_the_same_bytes(tmp_
 
     with pytest.raises(KeyboardInterrupt), listening(stop):
         learn_shifts(SHIFTS_PD, QUICK, out=tmp_path / "resumed")
+    with pytest.raises(ArtifactError, match="a path of shifts"):
+        last_checkpoint(tmp_path / "resumed.partial")
     seen: list[int] = []
     with listening(lambda step: seen.append(step.done)):
         learn_shifts(SHIFTS_PD, QUICK, out=tmp_path / "resumed")

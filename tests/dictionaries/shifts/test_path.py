@@ -1,5 +1,6 @@
 """The path of bounds: which bound is next, where it begins, what is chosen – by figures alone."""
 
+import dataclasses
 import math
 
 import pytest
@@ -40,8 +41,10 @@ def test_the_path_comes_down_until_reconstruction_is_lost_and_then_looks_at_the_
     assert next_beta(rows, SETTINGS) == 0.45 and warm_start(rows) == 1
     rows.append(row(0.45, full=(0.44, 0.43)))
     assert next_beta(rows, SETTINGS) == 0.43 and warm_start(rows) == 3
-    rows.append(row(0.43, full=(0.44, 0.44)))
-    assert next_beta(rows, SETTINGS) is None
+    assert next_beta([*rows, row(0.43, full=(0.44, 0.44))], SETTINGS) is None, "it was lowered no further"
+    assert next_beta([*rows, row(0.43, full=(0.41, 0.44))], SETTINGS) is None, "as many as asked for"
+    more = dataclasses.replace(SETTINGS, n_refined=3)
+    assert next_beta([*rows, row(0.43, full=(0.41, 0.44))], more) == 0.41
 
 
 def test_a_given_bound_is_the_only_one():

@@ -83,9 +83,9 @@ def test_p_of_a_learnt_column_is_uniform_on_unseen_pairs_without_structure(law):
     for run in range(60):
         shifts_PD = structureless(law, run, n_pairs=400)
         seen_PD, unseen_PD = shifts_PD[:200], shifts_PD[200:]
-        reader_1D = readers(quick(seen_PD, seed=run))[:1]
+        learnt_CD = readers(quick(seen_PD, seed=run))
         generator = torch.Generator().manual_seed(run)
-        p.append(float(sparse_probability(reader_1D, seen_PD, unseen_PD, n_draws=99, generator=generator)[0]))
+        p.append(float(sparse_probability(learnt_CD, seen_PD, unseen_PD, n_draws=99, generator=generator)[0]))
     values = torch.tensor(p)
     assert float(values.mean()) == pytest.approx(0.5, abs=0.11), "three standard errors of a uniform mean"
     assert float((values <= 0.2).double().mean()) <= 0.36, "three standard errors above a share of .2"
