@@ -13,7 +13,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -44,6 +44,7 @@ class PairBatch(NamedTuple):
     """1 for a factor that grew, -1 for one that shrank, 0 for one that did not change; None where nobody knows."""
 
 
+@runtime_checkable
 class PairSource(Protocol):
     """Where pairs come from."""
 

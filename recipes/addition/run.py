@@ -40,6 +40,8 @@ HERE = Path(__file__).parent
 IIA = "interchange accuracy"
 READ_AT = ("equals", "hundreds")
 """Where the digits that depend on the carry are read."""
+FROM_U2 = ("u2", "equals", "hundreds", "tens")
+"""Every token at which both units digits have been seen: whatever the network knows of the carry is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +50,9 @@ class AdditionSettings:
 
     adder: AdderSettings = field(default_factory=AdderSettings)
     """The network."""
-    hookpoints: tuple[str, ...] = ("h.0", "h.1.ln_2", "h.1")
+    hookpoints: tuple[str, ...] = ("h.0", "h.1.attn", "h.1.ln_2", "h.1")
     """Where the carry is looked for."""
-    positions: tuple[tuple[str, ...], ...] = (("u2",), ("equals",), ("hundreds",), READ_AT, ("u2", *READ_AT))
+    positions: tuple[tuple[str, ...], ...] = (("u2",), READ_AT, ("u2", *READ_AT), FROM_U2)
     """At which tokens (together, where several are named)."""
     ranks: tuple[int, ...] = (1, 2, 4)
     """Dimensions of the subspace at each token."""
@@ -74,9 +76,9 @@ class AdditionSettings:
 
 SMALL = AdditionSettings(
     adder=AdderSettings(base=5, d_model=32, n_steps=400, batch_size=250, held_out=0.1),
-    hookpoints=("h.1.ln_2",),
-    positions=(READ_AT,),
-    ranks=(4,),
+    hookpoints=("h.0",),
+    positions=(FROM_U2,),
+    ranks=(2,),
     search_steps=100,
     align_steps=100,
     n_sources=2,

@@ -31,13 +31,13 @@ def test_a_map_that_looks_at_ink_finds_its_centre_to_fractions_of_a_pixel():
         parameter.zero_()
     net.look[0].weight.fill_(1 / 48)
     net.look[2].weight.fill_(1.0)
-    net.maps.weight.fill_(5.0)
+    net.maps.weight.fill_(1.0)
     net.straight.weight[0, 0] = net.straight.weight[1, 1] = 1.0
-    grid = (torch.arange(32) + 0.5) / 32
+    grid = (torch.arange(64) + 0.5) / 64
 
     def blob(x: float, y: float) -> torch.Tensor:
         distance = (grid[None] - x).square() + (grid[:, None] - y).square()
-        return (1 - torch.exp(-distance / 0.005)).expand(1, 3, 32, 32)
+        return (1 - torch.exp(-distance / 0.05)).expand(1, 3, 64, 64)
 
     found = net(blob(0.4, 0.6))[0]
     torch.testing.assert_close(found, REACH * torch.tensor([-0.2, 0.2]), rtol=0, atol=0.1)

@@ -58,17 +58,17 @@ def correlations(encoder) -> torch.Tensor:
 
 
 def test_known_targets_find_each_coordinate_in_its_own_latent(tmp_path):
-    encoder = train_paired(Blobs(), settings(n_steps=200, checkpoint_every=100, lr=0.01), out=tmp_path / "encoder")
+    encoder = train_paired(Blobs(), settings(n_steps=120, checkpoint_every=60, lr=0.01), out=tmp_path / "encoder")
     found = correlations(encoder)
     assert float(found.diagonal().min()) > 0.98 and float(found.flip(1).diagonal().max()) < 0.25
     lines = [json.loads(line) for line in (tmp_path / "encoder" / METRICS).read_text().splitlines()]
     assert lines[-1]["loss"] < 0.2 and lines[-1]["effective_rank"] > 1.8
 
 
-def test_nothing_against_collapse_makes_copies_and_free_variance_shrinks(tmp_path):
+def test_with_nothing_against_it_and_free_variance_the_code_shrinks(tmp_path):
     blobs = Blobs(told=False)
     free = SparseChange(against="nothing", unit_variance=False)
-    shrunk = train_paired(blobs, settings(n_steps=150, objective=free, lr=0.01), out=tmp_path / "free")
+    shrunk = train_paired(blobs, settings(n_steps=60, objective=free, lr=0.01), out=tmp_path / "free")
     begun = train_paired(blobs, settings(n_steps=1, objective=free, lr=1e-9), out=tmp_path / "begun")
     images = blobs.render(blobs.pairs(200, seed=1)[0])
     assert float(shrunk.encode(images).std(0).max()) < 0.2 * float(begun.encode(images).std(0).max())

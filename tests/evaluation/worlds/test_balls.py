@@ -113,7 +113,7 @@ def test_a_learner_is_told_no_more_than_was_asked():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"n_balls": 0}, {"size": 4}, {"shift": 0.0}, {"shift_spread": 1.0}, {"n_blocks_changed": 7}, {"radius": 1}],
+    [{"n_balls": 0}, {"size": 4}, {"shift": 0.0}, {"shift_spread": 1.0}, {"n_blocks_changed": 7}, {"radius": 0.3}],
 )
 def test_worlds_that_cannot_be_are_refused(wrong):
     with pytest.raises(ConfigError):
