@@ -57,7 +57,7 @@ class Counterfactuals(Command):
     """Which texts are rewritten, how, and by whom."""
 
     out: Path
-    """Folder to write (kind `counterfactuals`); its `pairs.jsonl` is what `bathyscope pairs --jsonl` takes."""
+    """Folder to write (kind `counterfactuals`), which `bathyscope pairs --jsonl` takes."""
     text: tuple[str, ...]
     """Texts: files, folders, `x.jsonl:column`, `x.parquet:column`, `material:NAME`, `hub:ID`."""
     ask: tuple[str, ...]

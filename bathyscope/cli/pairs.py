@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
+from bathyscope.activations.pairs.counterfactuals import read_counterfactuals
 from bathyscope.activations.pairs.lines import read_pairs
 from bathyscope.activations.pairs.pair import PairSet
 from bathyscope.activations.pairs.sets import SETS, TemplatePairs, pair_set
@@ -25,7 +26,8 @@ class Pairs(Command):
     set: str | None = None
     """A named set, such as binary; `--list` shows all."""
     jsonl: Path | None = None
-    """A file of JSON lines with the columns before and after; optional prefix, changed, unchanged, group, …."""
+    """A file of JSON lines with the columns before and after (optional: prefix, changed, unchanged, group, …), or a
+    folder of kind `counterfactuals`."""
     template: Path | None = None
     """A template with named factors, as a TOML file."""
     n: int | None = None
@@ -54,7 +56,12 @@ def run(config: Pairs) -> None:
         before, after = (" ".join(side.split()) for side in pair.sides)
         say(f"{before} | {after}", as_json=config.json)
     store = collect_pairs(
-        load_model(config.model), pairs, out=config.out, hookpoint=list(config.hookpoint), settings=config.settings
+        load_model(config.model),
+        pairs,
+        out=config.out,
+        hookpoint=list(config.hookpoint),
+        settings=config.settings,
+        parents={} if config.jsonl is None or config.jsonl.is_file() else {"counterfactuals": config.jsonl},
     )
     for line in store.warnings:
         say(f"warning: {line}", as_json=config.json)
@@ -74,7 +81,7 @@ def _pairs(config: Pairs) -> PairSet:
     if config.jsonl is not None:
         if config.n is not None:
             raise ConfigError("--n draws from a set or a template; a file of pairs is taken whole, leave out --n")
-        return read_pairs(config.jsonl)
+        return read_counterfactuals(config.jsonl).pairs if config.jsonl.is_dir() else read_pairs(config.jsonl)
     if config.template is not None:
         return TemplatePairs(template=str(config.template)).draw(n=config.n, seed=config.seed)
     return pair_set(str(config.set), n=config.n, seed=config.seed)

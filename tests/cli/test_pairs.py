@@ -1,13 +1,17 @@
 """`bathyscope pairs` and `counterfactuals`: a folder from a set, a file or a template; bad input in one line."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from tiny import tiny_model
 
+from bathyscope.activations.pairs.counterfactuals import Ask, write_counterfactuals
 from bathyscope.activations.pairs.endpoint import EndpointWriter
 from bathyscope.activations.pairs.store import PairStore
+from bathyscope.activations.pairs.writer import Answer
+from bathyscope.activations.text import Texts
 from bathyscope.cli import main
 from bathyscope.cli.counterfactuals import Counterfactuals, EndpointSettings, _writer
 
@@ -41,6 +45,26 @@ def test_a_file_of_pairs_becomes_a_folder(model, tmp_path, capsys):
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["n pairs"] == 2 and result["warnings"]
     assert PairStore(tmp_path / "a").pairs[1].source == "mine.jsonl, line 2"
+
+
+def test_a_folder_of_counterfactuals_becomes_a_folder_that_names_its_parent(model, tmp_path):
+    asks = [Ask(factor="tense", instruction="Put it into the past.")]
+    texts = Texts([f"We walk to pier {i}." for i in range(3)])
+    written = write_counterfactuals(texts, asks, Rule(), out=tmp_path / "written").path
+    assert main(pairs(model, tmp_path / "a", "--jsonl", str(written))) == 0
+    store = PairStore(tmp_path / "a")
+    assert store.manifest.parents["counterfactuals"]["kind"] == "counterfactuals"
+    assert store.factors == ("tense",) and store.materials[0]["name"] == "texts in memory"
+
+
+class Rule:
+    """A writer that puts texts into the past."""
+
+    identity: Mapping[str, str | float] = {"writer": "rule"}
+    materials: tuple[Mapping[str, str], ...] = ()
+
+    def write(self, prompts: Sequence[str]) -> list[Answer]:
+        return [Answer(prompt.partition("Text: ")[2].replace("walk", "walked"), True) for prompt in prompts]
 
 
 def test_the_sets_are_listed_without_a_folder(capsys):

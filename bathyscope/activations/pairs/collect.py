@@ -67,8 +67,11 @@ def collect_pairs(
     out: str | Path,
     hookpoint: str | Sequence[str] = "layers.15",
     settings: PairSettings = PairSettings(),
+    parents: Mapping[str, Path] | None = None,
 ) -> PairStore:
     """Both vectors of every pair at the hookpoints, in the folder `out` (kind `pairs`).
+
+    `parents` are artifact folders that the pairs came from, by role, for the manifest.
 
     A finished folder of the same recipe is opened at once; an interrupted one is gone on with, to the same bytes.
     Raises ConfigError for fewer pairs than factors, sides that give the same tokens, texts that are too long, and
@@ -93,6 +96,7 @@ def collect_pairs(
         kind=KIND,
         schema=SCHEMA,
         config={"model": dict(model.identity), "pairs": about, "hookpoints": names, "settings": settings},
+        parents=parents or {},
         materials=(*model.materials, *pairs.materials),
     )
     if not artifacts.is_finished(out, recipe):

@@ -21,6 +21,8 @@ from bathyscope.errors import ConfigError, ModelError
 
 log = logging.getLogger(__name__)
 
+EXAMPLE = "http://localhost:8000/v1"
+"""What an address looks like."""
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """HTTP codes that may pass."""
 MAX_PAUSE_SECONDS = 60.0
@@ -52,7 +54,7 @@ class EndpointWriter:
     def __post_init__(self) -> None:
         place = self._place()
         if place.scheme not in ("http", "https") or not place.hostname:
-            raise ConfigError(f"{self.url!r} is no address; expected one such as http://localhost:8000/v1")
+            raise ConfigError(f"{self.url!r} is no address; expected one such as {EXAMPLE}")
         if place.username or place.password or place.query or place.fragment:
             raise ConfigError("the address holds a user, a query or a fragment; give a key by its variable only")
         if self.key_variable and place.scheme == "http" and not _is_local(place.hostname):
@@ -149,9 +151,6 @@ class EndpointWriter:
 
     def _where(self) -> str:
         return f"the endpoint {self.url}"
-
-
-EXAMPLE = "http://localhost:8000/v1"
 
 
 def _connection(place: SplitResult, timeout: float) -> http.client.HTTPConnection:

@@ -132,8 +132,8 @@ def by_transition(pairs: PairSet, factors: Sequence[str] | None = None) -> PairS
     """The same pairs with one factor per unordered pair of values, such as `colour: blue/red`, where values are known.
 
     A factor with m values becomes up to m(m−1)/2 factors, the concepts of CAT(135,3) in arXiv 2502.12179. `factors`
-    names all that there may be (see `transition`); None names those that occur. Raises ConfigError when a pair does not give
-    the values of a factor.
+    names all that there may be (see `transition`); None names those that occur. Raises ConfigError when a pair does
+    not give the values of a factor.
     """
     moved = [_transitions(pair, pairs) for pair in pairs.pairs]
     factors = tuple(sorted({name for names in moved for name in names}) if factors is None else factors)
