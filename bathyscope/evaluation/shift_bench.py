@@ -100,13 +100,17 @@ class ShiftBench:
     """Restarts of each learning."""
     n_steps: int = 300
     """Steps at each bound."""
+    free_steps: int = 2000
+    """Steps of the control without a bound."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.cases if name not in CASES]
         if unknown:
             raise ConfigError(f"no world named {unknown[0]!r}; expected some of: {', '.join(CASES)}")
-        if min(self.n_pairs, self.test_pairs, self.n_restarts, self.n_steps) < 1 or not self.seeds:
-            raise ConfigError("n_pairs, test_pairs, n_restarts and n_steps are at least 1, seeds at least one")
+        if min(self.n_pairs, self.test_pairs, self.n_restarts, self.n_steps, self.free_steps) < 1 or not self.seeds:
+            raise ConfigError(
+                "n_pairs, test_pairs, n_restarts, n_steps and free_steps are at least 1, seeds at least one"
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"seeds {self.seeds} repeat: the same run twice is no second run")
 
@@ -156,7 +160,7 @@ def _one(run: _Run) -> dict[str, Figures]:
     )
     supports = support_report(as_support(train.changes_PC))
     shifts = _learning(settings, case, run.seed)
-    test_settings = IdentifiabilitySettings(shifts=shifts, test_seed=run.seed)
+    test_settings = IdentifiabilitySettings(shifts=shifts, free_steps=settings.free_steps, test_seed=run.seed)
     ours = learn_shifts(train.shifts_PD, shifts)
     found = {OURS: _figures(ours, test, supports, world)}
     if case.with_evidence:

@@ -26,7 +26,9 @@ SMALL = {
     "dense": ShiftCase(world=dataclasses.replace(WORLD, supports="dense"), with_evidence=False),
     "two by two": ShiftCase(world=dataclasses.replace(WORLD, supports="together"), with_evidence=False),
 }
-TINY = ShiftBench(cases=tuple(SMALL), n_pairs=1500, test_pairs=1000, seeds=(0, 1), n_restarts=2, n_steps=40)
+TINY = ShiftBench(
+    cases=tuple(SMALL), n_pairs=1500, test_pairs=1000, seeds=(0, 1), n_restarts=2, n_steps=40, free_steps=300
+)
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from bathyscope.errors import ConfigError
 
 Metric = Literal["whitened", "plain"]
 """In which metric a decoder row has length 1 while it is learnt; finished rows always have it in the plain one."""
+CHUNK_ROWS = 8192
+"""Pairs that are held in float64 at once."""
 LEAST_SHARE = 1e-9
 """Directions with less than this share of the largest direction's second moment count as absent (float32 noise)."""
 
@@ -55,8 +57,9 @@ class Frame:
         return self.unit_M.square() / self.moment_M.sum()
 
     def coordinates(self, shifts_PD: Float[Tensor, "P D"]) -> Float[Tensor, "P M"]:
-        """y, float32."""
-        return ((shifts_PD.double() - self.offset_D) @ self.basis_MD.T / self.unit_M).float()
+        """y, float32, computed a slice of pairs at a time."""
+        slices = shifts_PD.split(CHUNK_ROWS)
+        return torch.cat([((part.double() - self.offset_D) @ self.basis_MD.T / self.unit_M).float() for part in slices])
 
     def whiten(self, y_PM: Float[Tensor, "P M"]) -> Float[Tensor, "P M"]:
         """The coordinates with a mean square of 1 each, whatever the metric."""
@@ -78,10 +81,9 @@ def frame_of(shifts_PD: Float[Tensor, "P D"], *, n_columns: int, metric: Metric,
     changes the same way in every pair must not vanish in a mean. `centre` takes the mean off all the same.
     Raises ConfigError when nothing is left that varies.
     """
-    wide_PD = shifts_PD.double()
-    offset_D = wide_PD.mean(0) if centre else wide_PD.new_zeros(wide_PD.shape[1])
-    wide_PD = wide_PD - offset_D
-    moment_N, basis_ND = _directions(wide_PD)
+    mean_D = shifts_PD.mean(0, dtype=torch.float64)
+    offset_D = mean_D if centre else torch.zeros_like(mean_D)
+    moment_N, basis_ND = _directions(shifts_PD, offset_D)
     total = float(moment_N.sum())
     rank = int((moment_N > LEAST_SHARE * float(moment_N.max())).sum()) if total > 0 else 0
     if rank == 0:
@@ -101,16 +103,21 @@ def frame_of(shifts_PD: Float[Tensor, "P D"], *, n_columns: int, metric: Metric,
     )
 
 
-def _directions(wide_PD: Tensor) -> tuple[Tensor, Tensor]:
+def _directions(shifts_PD: Tensor, offset_D: Tensor) -> tuple[Tensor, Tensor]:
     """Mean squares, falling, and orthonormal rows; of the smaller of the two product matrices.
 
     The sign of each row is fixed (its largest entry is positive), so that libraries cannot choose it.
     """
-    p, d = wide_PD.shape
+    p, d = shifts_PD.shape
     if p >= d:
-        value_D, vector_DD = torch.linalg.eigh(wide_PD.T @ wide_PD / p)
+        moment_DD = torch.zeros(d, d, dtype=torch.float64)
+        for part_PD in shifts_PD.split(CHUNK_ROWS):
+            wide_PD = part_PD.double() - offset_D
+            moment_DD += wide_PD.T @ wide_PD / p
+        value_D, vector_DD = torch.linalg.eigh(moment_DD)
         moment, rows = value_D.flip(0).clamp_min(0), vector_DD.T.flip(0)
     else:
+        wide_PD = shifts_PD.double() - offset_D
         value_P, vector_PP = torch.linalg.eigh(wide_PD @ wide_PD.T / p)
         moment = value_P.flip(0).clamp_min(0)
         rows = torch.nn.functional.normalize(vector_PP.T.flip(0) @ wide_PD, dim=1)
