@@ -112,13 +112,26 @@ class Experiment:
         self.report = self.half(report_M, self.carry_N)
 
     def half(
-        self, among_M: Tensor, crossing_N: Tensor, *, variable: Any = "carry", value_N: Tensor | None = None
+        self,
+        among_M: Tensor,
+        crossing_N: Tensor,
+        *,
+        variable: Any = "carry",
+        value_N: Tensor | None = None,
+        same_carry: bool = False,
     ) -> Half:
         """Exchanges among `among_M` in which the source's `crossing_N` is not the base's carry.
 
         Wanted is the base's answer with `variable` at the source's `value_N` (`crossing_N` unless given).
         """
-        found = crossing(crossing_N, self.carry_N, among_M, n_sources=self.settings.n_sources, seed=self.settings.seed)
+        found = crossing(
+            crossing_N,
+            self.carry_N,
+            among_M,
+            n_sources=self.settings.n_sources,
+            seed=self.settings.seed,
+            same_carry=same_carry,
+        )
         base_P2, source_P2 = self.sums_N2[found.base_P], self.sums_N2[found.source_P]
         value_N = crossing_N if value_N is None else value_N
         made = exchanges(
@@ -239,7 +252,7 @@ def nulls(experiment: Experiment, subspace: Subspace) -> Iterator[Score]:
     yield row("whole activation", experiment.accuracy(whole, report))
     for name in get_args(Wrong):
         value_N = experiment.world.wrong(name, seed=settings.seed)
-        halves = [experiment.half(each.sums_M, value_N) for each in (experiment.choose, report)]
+        halves = [experiment.half(each.sums_M, value_N, same_carry=True) for each in (experiment.choose, report)]
         wrong = experiment.aligned(site, rank, halves[0], n_steps=settings.align_steps)
         yield row(f"aligned to {name}", experiment.accuracy(wrong, halves[1]))
     variables, carry_N = experiment.world.variables(experiment.sums_N2), experiment.carry_N

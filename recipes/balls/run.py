@@ -64,15 +64,17 @@ class BallsRecipeSettings:
     """Pixels of an image's side."""
     radius: float = 0.04
     """Radius of a ball, in image widths."""
+    further_size: int = 32
+    """Pixels of an image's side in the rows after the first ones; balls have as many pixels as before."""
     known_balls: tuple[int, ...] = (2, 3, 4)
     """Numbers of balls for the objective with known targets."""
     has_failures: bool = True
     """Whether the rows that must fail, hues and blocks are measured too."""
-    n_steps: int = 1500
+    n_steps: int = 600
     """Steps for known targets."""
-    n_sparse_steps: int = 3000
+    n_sparse_steps: int = 600
     """Steps for unknown targets."""
-    batch_size: int = 128
+    batch_size: int = 64
     """Pairs per step."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of starts, guesses and training images."""
@@ -105,7 +107,11 @@ def cases(settings: BallsRecipeSettings) -> list[Case]:
     rows.append(
         Case(name="unknown target, contrast, 2 balls", balls=balls[2], objective=SparseChange(), told="nothing")
     )
-    return [*rows, *_further(balls)] if settings.has_failures else rows
+    if not settings.has_failures:
+        return rows
+    radius = settings.radius * settings.size / settings.further_size
+    further = {n: BallSettings(n_balls=n, size=settings.further_size, radius=radius) for n in (2, 3)}
+    return [*rows, *_further(further)]
 
 
 def _further(balls: dict[int, BallSettings]) -> Iterator[Case]:

@@ -150,21 +150,30 @@ class Addition:
 
 
 def crossing(
-    value_N: Int[Tensor, " N"], carry_N: Int[Tensor, " N"], among_M: Int[Tensor, " M"], *, n_sources: int, seed: int
+    value_N: Int[Tensor, " N"],
+    carry_N: Int[Tensor, " N"],
+    among_M: Int[Tensor, " M"],
+    *,
+    n_sources: int,
+    seed: int,
+    same_carry: bool = False,
 ) -> Crossing:
     """Every sum of `among_M` as base, each with `n_sources` random sums of `among_M` whose value is not its carry.
 
     `value_N` is the variable taken from the source (0 or 1): the carry itself, or a wrong one in its place. What is
-    wanted thus always differs from what the base run says by itself. Raises ConfigError when a value does not occur.
+    wanted thus always differs from what the base run says by itself. With `same_carry`, for wrong variables, sources
+    have the base's carry: otherwise an exchange of the carry would give what is wanted in half of the pairs. Raises
+    ConfigError when there is no such source.
     """
     generator = torch.Generator().manual_seed(seed)
     base_P = among_M.repeat_interleave(n_sources)
     source_P = torch.empty_like(base_P)
     for carry in (0, 1):
-        others = among_M[value_N[among_M] == 1 - carry]
+        fits_M: Bool[Tensor, " M"] = value_N[among_M] == 1 - carry
+        others = among_M[fits_M & (carry_N[among_M] == carry)] if same_carry else among_M[fits_M]
         is_here_P: Bool[Tensor, " P"] = carry_N[base_P] == carry
         if len(others) == 0:
-            raise ConfigError(f"none of these sums has the value {1 - carry}: no pair crosses")
+            raise ConfigError(f"none of these sums can be a source for a base with carry {carry}: no pair crosses")
         source_P[is_here_P] = others[torch.randint(len(others), (int(is_here_P.sum()),), generator=generator)]
     return Crossing(base_P, source_P)
 

@@ -78,6 +78,13 @@ def test_crossing_pairs_always_ask_for_another_answer():
         assert bool((wanted != WORLD.answers(sums_N2[base_P])).any(1).all())
 
 
+def test_a_wrong_variable_is_taken_from_sources_that_have_the_carry_of_the_base():
+    carry_N, value_N = WORLD.variables(WORLD.sums()).carry_N, WORLD.wrong("odd tens")
+    base_P, source_P = crossing(value_N, carry_N, torch.arange(5000), n_sources=2, seed=0, same_carry=True)
+    assert torch.equal(carry_N[base_P], carry_N[source_P]), "an exchange of the carry would change nothing"
+    assert bool((value_N[source_P] != carry_N[base_P]).all())
+
+
 def test_pairs_that_cannot_cross_are_refused():
     carry_N = WORLD.variables(WORLD.sums()).carry_N
     without = (carry_N == 0).nonzero()[:, 0]
