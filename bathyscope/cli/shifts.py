@@ -5,12 +5,11 @@ from pathlib import Path
 
 from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result, say
-from bathyscope.dictionaries.shifts.files import read_pairs
 from bathyscope.dictionaries.shifts.learn import learn_shifts
-from bathyscope.dictionaries.shifts.pairs import shifts_of
 from bathyscope.evaluation.identifiability.page import before
 from bathyscope.evaluation.identifiability.report import PAGE, identifiability
-from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
+from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings
+from bathyscope.evaluation.identifiability.sources import open_pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +17,10 @@ class Shifts(Command):
     """What is learnt from, and how it is tested."""
 
     pairs: Path
-    """File of both sides of each pair, [P, 2, D]: `.npy`, or `.safetensors` with `pairs` (and `support` [P, C])."""
+    """Folder of kind `pairs`, or a file of both sides of each pair, [P, 2, D]: `.npy`, or `.safetensors` with `pairs`
+    (and `support` [P, C])."""
+    hookpoint: str | None = None
+    """Which hookpoint of a folder of pairs; needed only when it holds several."""
     out: Path
     """Run folder: `dictionary` (what was learnt, and its path) and `report` (what it is worth)."""
     settings: IdentifiabilitySettings = field(default_factory=IdentifiabilitySettings)
@@ -27,10 +29,9 @@ class Shifts(Command):
 
 def run(config: Shifts) -> None:
     """Learn, test and print the page."""
-    pairs_PTD, support_PC = read_pairs(config.pairs)
-    shifts_PD = shifts_of(pairs_PTD)
-    dictionary = learn_shifts(shifts_PD, config.settings.shifts, out=config.out / "dictionary")
-    known = KnownConcepts(support_PC=support_PC)
+    shifts_PD, known, origin = open_pairs(config.pairs, hookpoint=config.hookpoint)
+    folder = config.out / "dictionary"
+    dictionary = learn_shifts(shifts_PD, config.settings.shifts, out=folder, origin=origin)
     report = identifiability(
         shifts_PD, known=known, dictionary=dictionary, settings=config.settings, out=config.out / "report"
     )

@@ -7,8 +7,11 @@ import pytest
 import torch
 from dictionaries.shifts.sparse_shifts import sparse_shifts
 from safetensors.torch import save_file
+from tiny import tiny_model
 
-from bathyscope.artifacts import verify
+from bathyscope.activations.pairs.collect import collect_pairs
+from bathyscope.activations.pairs.sets import pair_set
+from bathyscope.artifacts import read_manifest, verify
 from bathyscope.cli import main
 from bathyscope.dictionaries.dictionary import load_dictionary
 
@@ -34,6 +37,19 @@ def test_a_file_of_pairs_becomes_a_dictionary_and_a_page(pairs, tmp_path, capsys
     assert main(again) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["columns"] == last["real columns"] == 5
+
+
+def test_a_folder_of_pairs_brings_its_names_hookpoint_and_origin(tmp_path, capsys):
+    model, folder = tiny_model(), tmp_path / "pairs"
+    collect_pairs(model, pair_set("binary", n=60), out=folder, hookpoint=["layers.0", "layers.1"])
+    words = ["shifts", "--pairs", str(folder), "--out", str(tmp_path / "run"), *QUICK]
+    assert main(words) == 2
+    assert "several hookpoints" in capsys.readouterr().err
+    assert main([*words, "--hookpoint", "layers.1"]) == 0
+    assert "the supports tell every concept from every other" in capsys.readouterr().out
+    dictionary = load_dictionary(tmp_path / "run" / "dictionary")
+    assert dictionary.hookpoint == "layers.1" and dictionary.model_identity == model.identity
+    assert "pairs" in read_manifest(tmp_path / "run" / "dictionary", kind="dictionary").parents
 
 
 def test_bad_files_are_refused_in_one_line(pairs, tmp_path, capsys):
