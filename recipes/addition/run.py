@@ -52,7 +52,7 @@ class AdditionSettings:
     """The network."""
     hookpoints: tuple[str, ...] = ("h.0", "h.1.attn", "h.1.ln_2", "h.1")
     """Where the carry is looked for."""
-    positions: tuple[tuple[str, ...], ...] = (("u2",), READ_AT, ("u2", *READ_AT), FROM_U2)
+    positions: tuple[tuple[str, ...], ...] = (("u2",), READ_AT, ("u2", "tens"), ("u2", *READ_AT), FROM_U2)
     """At which tokens (together, where several are named)."""
     ranks: tuple[int, ...] = (1, 2, 4)
     """Dimensions of the subspace at each token."""

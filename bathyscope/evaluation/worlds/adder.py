@@ -108,8 +108,8 @@ def tokenizer() -> Any:
 
     vocabulary = {character: number for number, character in enumerate(VOCABULARY + PADDING)}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token=PADDING))
-    made.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")  # pyright: ignore[reportAttributeAccessIssue]
-    made.decoder = decoders.Fuse()  # pyright: ignore[reportAttributeAccessIssue]
+    made.pre_tokenizer = pre_tokenizers.Split(Regex("."), behavior="isolated")
+    made.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token=PADDING)
 
 
