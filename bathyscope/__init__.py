@@ -10,25 +10,48 @@ if TYPE_CHECKING:
     from bathyscope.activations.beside import Adjacent, Beside
     from bathyscope.activations.collect import CollectSettings, collect
     from bathyscope.activations.packing import Packing
+    from bathyscope.activations.pairs.analogies import Analogies
+    from bathyscope.activations.pairs.answers import Answers
+    from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
+    from bathyscope.activations.pairs.counterfactuals import Ask, CounterfactualSettings, write_counterfactuals
+    from bathyscope.activations.pairs.draw import draw_pairs
+    from bathyscope.activations.pairs.endpoint import EndpointWriter
+    from bathyscope.activations.pairs.lines import read_pairs
+    from bathyscope.activations.pairs.pair import Pair, PairSet, by_transition
+    from bathyscope.activations.pairs.parallel import ParallelVerses
+    from bathyscope.activations.pairs.sets import pair_set
+    from bathyscope.activations.pairs.store import PairStore
+    from bathyscope.activations.pairs.template import Template, read_template
+    from bathyscope.activations.pairs.writer import LocalWriter
     from bathyscope.activations.store import ActivationStore
     from bathyscope.activations.text import Mixture, Texts
     from bathyscope.activations.through import Through
     from bathyscope.artifacts import verify
+    from bathyscope.circuits.alignment import AlignSettings, align
+    from bathyscope.circuits.interchange import Exchanges, exchanges, interchange, intervene
+    from bathyscope.circuits.subspace import Site, Subspace, random_subspace, written
     from bathyscope.dictionaries.abs_topk import AbsTopK
     from bathyscope.dictionaries.batch_topk import BatchTopK
     from bathyscope.dictionaries.checkpoint import last_checkpoint
+    from bathyscope.dictionaries.collapse import collapse
     from bathyscope.dictionaries.crosscoder import Crosscoder
     from bathyscope.dictionaries.dictionary import Codes, Dictionary, load_dictionary
     from bathyscope.dictionaries.end_to_end import EndToEnd
     from bathyscope.dictionaries.formats.self_check import check_dictionary
     from bathyscope.dictionaries.frozen import Frozen
     from bathyscope.dictionaries.gated import Gated
+    from bathyscope.dictionaries.image_encoder import ImageEncoderSettings
     from bathyscope.dictionaries.jumprelu import JumpReLU
     from bathyscope.dictionaries.matryoshka import Matryoshka
     from bathyscope.dictionaries.p_anneal import PAnneal
+    from bathyscope.dictionaries.paired import KnownTargets, PairedSettings, SparseChange, load_paired, train_paired
     from bathyscope.dictionaries.pursuit import MatchingPursuit
     from bathyscope.dictionaries.relu import ReLU
     from bathyscope.dictionaries.rules import Pursuit
+    from bathyscope.dictionaries.shift import Shift
+    from bathyscope.dictionaries.shifts.learn import ShiftOrigin, learn_shifts
+    from bathyscope.dictionaries.shifts.pairs import shifts_of
+    from bathyscope.dictionaries.shifts.settings import ShiftSettings
     from bathyscope.dictionaries.signs import split_signs
     from bathyscope.dictionaries.solvers.fista import Fista
     from bathyscope.dictionaries.solvers.online_learning import OnlineSettings, learn_online, refine_online
@@ -41,7 +64,11 @@ if TYPE_CHECKING:
     from bathyscope.dictionaries.transcoder import Transcoder
     from bathyscope.evaluation.absorption import AbsorptionSettings, absorption
     from bathyscope.evaluation.compare import Compared, compare
+    from bathyscope.evaluation.correlation_match import match_factors
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
+    from bathyscope.evaluation.identifiability.report import identifiability
+    from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
+    from bathyscope.evaluation.identifiability.supports import support_report
     from bathyscope.evaluation.labelled import LabelledSet, LabelledText
     from bathyscope.evaluation.latent_scaling import LatentScaling, latent_scaling
     from bathyscope.evaluation.nulls import random_dictionary
@@ -49,8 +76,13 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.probing import ProbeSettings, probe
     from bathyscope.evaluation.recovery import recovery
     from bathyscope.evaluation.recovery_bench import RecoveryBench, bench_recovery
+    from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
     from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
+    from bathyscope.evaluation.worlds.adder import AdderSettings, train_adder
+    from bathyscope.evaluation.worlds.addition import Addition
+    from bathyscope.evaluation.worlds.balls import Balls, BallSettings
     from bathyscope.evaluation.worlds.settings import WorldSettings
+    from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
     from bathyscope.explanations.explain import explain
     from bathyscope.explanations.mutual_information import MutualInformation
@@ -69,27 +101,43 @@ _WHERE = {
     "AbsorptionSettings": "bathyscope.evaluation.absorption",
     "ActivationStore": "bathyscope.activations.store",
     "Add": "bathyscope.steering.operations",
+    "AdderSettings": "bathyscope.evaluation.worlds.adder",
+    "Addition": "bathyscope.evaluation.worlds.addition",
     "Adjacent": "bathyscope.activations.beside",
+    "AlignSettings": "bathyscope.circuits.alignment",
     "Amplify": "bathyscope.steering.operations",
+    "Analogies": "bathyscope.activations.pairs.analogies",
+    "Answers": "bathyscope.activations.pairs.answers",
+    "Ask": "bathyscope.activations.pairs.counterfactuals",
+    "BallSettings": "bathyscope.evaluation.worlds.balls",
+    "Balls": "bathyscope.evaluation.worlds.balls",
     "BatchTopK": "bathyscope.dictionaries.batch_topk",
     "Beside": "bathyscope.activations.beside",
     "Clamp": "bathyscope.steering.operations",
     "Codes": "bathyscope.dictionaries.dictionary",
     "CollectSettings": "bathyscope.activations.collect",
     "Compared": "bathyscope.evaluation.compare",
+    "CounterfactualSettings": "bathyscope.activations.pairs.counterfactuals",
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
+    "EndpointWriter": "bathyscope.activations.pairs.endpoint",
+    "Exchanges": "bathyscope.circuits.interchange",
     "FeatureIndex": "bathyscope.features.index",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
+    "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
+    "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
     "IndexSettings": "bathyscope.features.settings",
     "JumpReLU": "bathyscope.dictionaries.jumprelu",
+    "KnownConcepts": "bathyscope.evaluation.identifiability.settings",
+    "KnownTargets": "bathyscope.dictionaries.paired",
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
+    "LocalWriter": "bathyscope.activations.pairs.writer",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
     "MemberSettings": "bathyscope.dictionaries.train_many",
@@ -100,12 +148,28 @@ _WHERE = {
     "OrthogonalPursuit": "bathyscope.dictionaries.solvers.orthogonal_pursuit",
     "PAnneal": "bathyscope.dictionaries.p_anneal",
     "Packing": "bathyscope.activations.packing",
+    "Pair": "bathyscope.activations.pairs.pair",
+    "PairSet": "bathyscope.activations.pairs.pair",
+    "PairSettings": "bathyscope.activations.pairs.collect",
+    "PairStore": "bathyscope.activations.pairs.store",
+    "PairedSettings": "bathyscope.dictionaries.paired",
+    "ParallelVerses": "bathyscope.activations.pairs.parallel",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "Pursuit": "bathyscope.dictionaries.rules",
     "RandomDirection": "bathyscope.steering.operations",
     "ReLU": "bathyscope.dictionaries.relu",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
+    "Shift": "bathyscope.dictionaries.shift",
+    "ShiftBench": "bathyscope.evaluation.shift_bench",
+    "ShiftOrigin": "bathyscope.dictionaries.shifts.learn",
+    "ShiftSettings": "bathyscope.dictionaries.shifts.settings",
+    "ShiftWorld": "bathyscope.evaluation.worlds.shifts",
+    "ShiftWorldSettings": "bathyscope.evaluation.worlds.shifts",
+    "Site": "bathyscope.circuits.subspace",
+    "SparseChange": "bathyscope.dictionaries.paired",
     "StabilitySettings": "bathyscope.evaluation.stability",
+    "Subspace": "bathyscope.circuits.subspace",
+    "Template": "bathyscope.activations.pairs.template",
     "Temporal": "bathyscope.dictionaries.temporal",
     "Texts": "bathyscope.activations.text",
     "Through": "bathyscope.activations.through",
@@ -115,33 +179,56 @@ _WHERE = {
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "absorption": "bathyscope.evaluation.absorption",
+    "align": "bathyscope.circuits.alignment",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
+    "bench_shifts": "bathyscope.evaluation.shift_bench",
+    "by_transition": "bathyscope.activations.pairs.pair",
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
+    "collapse": "bathyscope.dictionaries.collapse",
     "collect": "bathyscope.activations.collect",
+    "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
+    "draw_pairs": "bathyscope.activations.pairs.draw",
+    "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
     "generate": "bathyscope.models.generate",
+    "identifiability": "bathyscope.evaluation.identifiability.report",
     "index_features": "bathyscope.features.index",
+    "interchange": "bathyscope.circuits.interchange",
+    "intervene": "bathyscope.circuits.interchange",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
+    "learn_shifts": "bathyscope.dictionaries.shifts.learn",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
     "load_model": "bathyscope.models.load",
+    "load_paired": "bathyscope.dictionaries.paired",
+    "match_factors": "bathyscope.evaluation.correlation_match",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
+    "pair_set": "bathyscope.activations.pairs.sets",
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
+    "random_subspace": "bathyscope.circuits.subspace",
+    "read_pairs": "bathyscope.activations.pairs.lines",
+    "read_template": "bathyscope.activations.pairs.template",
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "shifts_of": "bathyscope.dictionaries.shifts.pairs",
     "split_signs": "bathyscope.dictionaries.signs",
     "stability": "bathyscope.evaluation.stability",
     "stability_table": "bathyscope.evaluation.stability",
     "steer": "bathyscope.steering.steer",
+    "support_report": "bathyscope.evaluation.identifiability.supports",
     "train": "bathyscope.dictionaries.train",
+    "train_adder": "bathyscope.evaluation.worlds.adder",
     "train_many": "bathyscope.dictionaries.train_many",
+    "train_paired": "bathyscope.dictionaries.paired",
     "verify": "bathyscope.artifacts",
+    "write_counterfactuals": "bathyscope.activations.pairs.counterfactuals",
+    "written": "bathyscope.circuits.subspace",
 }
 
 __all__ = [
@@ -149,27 +236,43 @@ __all__ = [
     "AbsorptionSettings",
     "ActivationStore",
     "Add",
+    "AdderSettings",
+    "Addition",
     "Adjacent",
+    "AlignSettings",
     "Amplify",
+    "Analogies",
+    "Answers",
+    "Ask",
+    "BallSettings",
+    "Balls",
     "BatchTopK",
     "Beside",
     "Clamp",
     "Codes",
     "CollectSettings",
     "Compared",
+    "CounterfactualSettings",
     "Crosscoder",
     "Dictionary",
     "EndToEnd",
+    "EndpointWriter",
+    "Exchanges",
     "FeatureIndex",
     "FidelitySettings",
     "Fista",
     "Frozen",
     "Gated",
+    "IdentifiabilitySettings",
+    "ImageEncoderSettings",
     "IndexSettings",
     "JumpReLU",
+    "KnownConcepts",
+    "KnownTargets",
     "LabelledSet",
     "LabelledText",
     "LatentScaling",
+    "LocalWriter",
     "MatchingPursuit",
     "Matryoshka",
     "MemberSettings",
@@ -180,12 +283,28 @@ __all__ = [
     "OrthogonalPursuit",
     "PAnneal",
     "Packing",
+    "Pair",
+    "PairSet",
+    "PairSettings",
+    "PairStore",
+    "PairedSettings",
+    "ParallelVerses",
     "ProbeSettings",
     "Pursuit",
     "RandomDirection",
     "ReLU",
     "RecoveryBench",
+    "Shift",
+    "ShiftBench",
+    "ShiftOrigin",
+    "ShiftSettings",
+    "ShiftWorld",
+    "ShiftWorldSettings",
+    "Site",
+    "SparseChange",
     "StabilitySettings",
+    "Subspace",
+    "Template",
     "Temporal",
     "Texts",
     "Through",
@@ -195,33 +314,56 @@ __all__ = [
     "World",
     "WorldSettings",
     "absorption",
+    "align",
     "bench_recovery",
+    "bench_shifts",
+    "by_transition",
     "check_dictionary",
+    "collapse",
     "collect",
+    "collect_pairs",
     "compare",
+    "draw_pairs",
+    "exchanges",
     "explain",
     "export",
     "fidelity",
     "generate",
+    "identifiability",
     "index_features",
+    "interchange",
+    "intervene",
     "last_checkpoint",
     "latent_scaling",
     "learn_online",
+    "learn_shifts",
     "load_dictionary",
     "load_model",
+    "load_paired",
+    "match_factors",
     "optimal_codes",
+    "pair_set",
     "probe",
     "random_dictionary",
+    "random_subspace",
+    "read_pairs",
+    "read_template",
     "recode",
     "recovery",
     "refine_online",
+    "shifts_of",
     "split_signs",
     "stability",
     "stability_table",
     "steer",
+    "support_report",
     "train",
+    "train_adder",
     "train_many",
+    "train_paired",
     "verify",
+    "write_counterfactuals",
+    "written",
 ]
 
 

@@ -9,13 +9,16 @@ import os
 import typing
 from pathlib import Path
 
-from bathyscope.cli import main, train
+from bathyscope.cli import counterfactuals, main, train
 from bathyscope.cli.command import COMMANDS
 
 TERMINAL = {"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
 """The terminal that help texts are written for, whatever the real one is."""
 
-SUBCOMMANDS = {"train": tuple(typing.get_args(kind)[1].name for kind in typing.get_args(train.Kind))}
+SUBCOMMANDS = {
+    "train": tuple(typing.get_args(kind)[1].name for kind in typing.get_args(train.Kind)),
+    "counterfactuals": tuple(typing.get_args(who)[1].name for who in typing.get_args(counterfactuals.Who)),
+}
 """Subcommands of commands, with help texts of their own."""
 
 HEAD = """# Commands

@@ -28,6 +28,8 @@ NOT_TEXT = {
     "surahs": "a labelled set of `bathyscope probe`",
     "questions": "a labelled set of `bathyscope probe`",
     "programs": "a labelled set of `bathyscope probe`",
+    "analogies": "a source of `bathyscope pairs`",
+    "answers": "a source of `bathyscope pairs`",
 }
 """Formats of materials that `collect` does not read, and what they are."""
 MAX_FILE_BYTES = 1 << 20
@@ -64,7 +66,7 @@ class MaterialText:
                     yield from chapters(path, name=name, rng=rng)
                 case "jsonl":
                     yield from JsonLines(name=name, paths=(path,), column=file.column).documents(rng)
-                case "gguf" | "surahs" | "questions" | "programs":
+                case "gguf" | "surahs" | "questions" | "programs" | "analogies" | "answers":
                     raise ConfigError(f"{self.name} is {NOT_TEXT[file.format]}, not a text")
 
 

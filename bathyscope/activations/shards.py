@@ -33,7 +33,7 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}.safetensors"
 
 
-def write_shard(file: Path, tensors: Mapping[str, Float[Tensor, "N _"]]) -> None:
+def write_shard(file: Path, tensors: Mapping[str, Float[Tensor, "N ..."]]) -> None:
     """Write a shard so that a crash leaves the whole file or none."""
     temporary = file.with_name(f"{file.name}{TEMPORARY}")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)

@@ -1,4 +1,4 @@
-"""`bathyscope bench`: measurements on worlds whose truth is known."""
+"""`bathyscope bench`: measurements on worlds whose truth is known, and on pairs of texts whose change is."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +9,15 @@ import tyro
 from bathyscope.cli.command import Command
 from bathyscope.cli.score_rows import show_scores
 from bathyscope.cli.terminal import result, say
+from bathyscope.evaluation.language_bench import SCORES, LanguageBench, bench_language
 from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, RecoveryBench, bench_recovery
+from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
 
 What = (
     Annotated[RecoveryBench, tyro.conf.subcommand("recovery", default=RecoveryBench())]
     | Annotated[RecoveryBench, tyro.conf.subcommand("synthsaebench-16k", default=SYNTH_SAE_BENCH)]
+    | Annotated[ShiftBench, tyro.conf.subcommand("shifts", default=ShiftBench())]
+    | Annotated[LanguageBench, tyro.conf.subcommand("language", default=LanguageBench())]
 )
 """Every bench, with its default settings."""
 
@@ -23,15 +27,23 @@ class Bench(Command):
     """Which bench, and where its figures go."""
 
     out: Path | None = None
-    """Folder to write (kind `scores`); None is `runs/bench/` with the name of the world."""
+    """Folder to write (kind `scores`); None is `runs/bench/` with the name of the world or bench."""
     what: What = field(default_factory=RecoveryBench)
     """The bench and its settings."""
 
 
 def run(config: Bench) -> None:
     """Measure and print the table."""
-    out = config.out or Path("runs/bench") / config.what.world
-    rows = bench_recovery(config.what, out=out)
+    match config.what:
+        case RecoveryBench():
+            out = config.out or Path("runs/bench") / config.what.world
+            rows = bench_recovery(config.what, out=out)
+        case ShiftBench():
+            out = config.out or Path("runs/bench/shifts")
+            rows = bench_shifts(config.what, out=out)
+        case LanguageBench():
+            run_folder = config.out or Path("runs/bench/language")
+            rows, out = bench_language(config.what, out=run_folder), run_folder / SCORES
     if config.json:
         show_scores(rows, as_json=True)
     else:

@@ -31,8 +31,15 @@ COMMANDS: dict[str, Entry] = {
         "bathyscope.cli.demo", "Demo", "Run every stage on SmolLM2-135M and open-licence text; ends with a page."
     ),
     "collect": Entry("bathyscope.cli.collect", "Collect", "Turn text into activations on disk."),
+    "pairs": Entry("bathyscope.cli.pairs", "Pairs", "Turn pairs of texts into pairs of activations and their shifts."),
+    "counterfactuals": Entry(
+        "bathyscope.cli.counterfactuals", "Counterfactuals", "Have a language model rewrite texts, a factor at a time."
+    ),
     "train": Entry("bathyscope.cli.train", "Train", "Learn a sparse dictionary from activations."),
     "sweep": Entry("bathyscope.cli.sweep", "Sweep", "Learn several dictionaries from one stream and compare them."),
+    "shifts": Entry(
+        "bathyscope.cli.shifts", "Shifts", "Learn concepts from pairs, and say whether the pairs can identify them."
+    ),
     "index": Entry(
         "bathyscope.cli.index", "Index", "Say for each feature when it fires, how often and what it writes."
     ),

@@ -21,6 +21,7 @@ from bathyscope.dictionaries.matryoshka import Matryoshka
 from bathyscope.dictionaries.p_anneal import PAnneal
 from bathyscope.dictionaries.pursuit import MatchingPursuit
 from bathyscope.dictionaries.relu import ReLU
+from bathyscope.dictionaries.shift import Shift
 from bathyscope.dictionaries.temporal import Temporal
 from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings, train
@@ -38,6 +39,7 @@ Kind = (
     | Annotated[PAnneal, tyro.conf.subcommand("panneal")]
     | Annotated[ReLU, tyro.conf.subcommand("relu")]
     | Annotated[MatchingPursuit, tyro.conf.subcommand("matchingpursuit")]
+    | Annotated[Shift, tyro.conf.subcommand("shift")]
     | Annotated[Transcoder, tyro.conf.subcommand("transcoder")]
     | Annotated[Crosscoder, tyro.conf.subcommand("crosscoder")]
 )

@@ -63,6 +63,10 @@ def last_checkpoint(folder: str | Path) -> Dictionary:
     if not (saved / STATE).is_file():
         raise ArtifactError(f"{folder} holds no checkpoint of a dictionary: give the folder NAME.partial of a run")
     state, config = read_json(saved / STATE), read_json(Path(folder) / RECIPE)["config"]
+    if "kind" not in config:
+        raise ArtifactError(
+            f"{folder} is no training run of one kind (a path of shifts?): run its command again to resume"
+        )
     given = {"of": config["kind"], "settings": config["settings"], "hookpoint": config.get("hookpoint")}
     asked = from_json(_Asked, given, where=RECIPE)
     optimisation = asked.settings.optimisation(asked.of, state["d_model"])

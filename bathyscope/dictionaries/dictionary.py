@@ -28,7 +28,7 @@ from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.normalise import Normalisation, normalised, restored
 from bathyscope.dictionaries.place import find, refuse
-from bathyscope.dictionaries.rules import Above, Pursuit, Rule
+from bathyscope.dictionaries.rules import Above, Linear, Pursuit, Rule
 from bathyscope.dictionaries.weights import TENSORS, Weights
 from bathyscope.errors import ArtifactError, ConfigError
 from bathyscope.files import read_json, write_atomic
@@ -224,6 +224,14 @@ class Dictionary:
         if self.blocks:
             what = f"a crosscoder of {', '.join(block.name for block in self.blocks)}"
             raise ConfigError(f"{purpose} needs a dictionary of one hookpoint; this is {what}")
+
+    def require_selection(self, purpose: str) -> None:
+        """Raise ConfigError for a dictionary of shifts, in which every feature is active on every input."""
+        if isinstance(self.rule, Linear):
+            raise ConfigError(
+                f"{purpose} needs a dictionary that keeps few features of a token; this one was learnt from shifts of "
+                "pairs and gives every feature a signed code (docs/shifts.md)"
+            )
 
     def direction(self, feature: int) -> Float[Tensor, " O"]:
         """The unit vector that one unit of `feature`'s code adds to the reconstruction."""

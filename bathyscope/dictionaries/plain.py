@@ -8,8 +8,9 @@ from bathyscope.dictionaries.matryoshka import Matryoshka
 from bathyscope.dictionaries.p_anneal import PAnneal
 from bathyscope.dictionaries.pursuit import MatchingPursuit
 from bathyscope.dictionaries.relu import ReLU
+from bathyscope.dictionaries.shift import Shift
 from bathyscope.dictionaries.topk import TopK
 
-PlainKind = ReLU | PAnneal | Gated | JumpReLU | TopK | AbsTopK | BatchTopK | Matryoshka | MatchingPursuit
+PlainKind = ReLU | PAnneal | Gated | JumpReLU | TopK | AbsTopK | BatchTopK | Matryoshka | MatchingPursuit | Shift
 """What a kind that wraps another one (`Frozen`) can wrap. Decoder rows are the parameter W_dec_FD in each, encoder rows
 W_enc_FD in those that have some."""

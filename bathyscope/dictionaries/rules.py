@@ -94,5 +94,18 @@ class Pursuit:
         return Codes(values_NK * length_F[indices_NK], indices_NK, len(length_F))
 
 
-Rule = Positive | Largest | LargestAbsolute | Above | Pursuit
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """Keep every pre-activation as it is, with its sign: `c = pre`.
+
+    For shifts of activations, whose codes are sparse by what they were trained for and not by a rule. Almost no code is
+    exactly 0, so L0 says nothing here.
+    """
+
+    def keep(self, pre_NF: Float[Tensor, "N F"], threshold_F: Float[Tensor, " F"] | None) -> Codes:
+        """All pre-activations as codes: N·F·12 bytes."""
+        return Codes.from_dense(pre_NF)
+
+
+Rule = Positive | Largest | LargestAbsolute | Above | Pursuit | Linear
 """Every way to go from pre-activations (or, for `Pursuit`, from activations) to codes."""

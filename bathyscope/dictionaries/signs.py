@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.rules import Above, Largest, LargestAbsolute, Positive, Pursuit, Rule
+from bathyscope.dictionaries.rules import Above, Largest, LargestAbsolute, Linear, Positive, Pursuit, Rule
 from bathyscope.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def is_signed(rule: Rule) -> bool:
     """Whether codes under this rule may be negative."""
     match rule:
-        case LargestAbsolute():
+        case LargestAbsolute() | Linear():
             return True
         case Pursuit():
             return rule.is_signed
@@ -37,7 +37,7 @@ def split_signs(dictionary: Dictionary) -> Dictionary:
     """
     if not is_signed(dictionary.rule):
         return dictionary
-    if not isinstance(dictionary.rule, LargestAbsolute):
+    if isinstance(dictionary.rule, Pursuit):
         raise ConfigError(f"codes of {dictionary.rule} cannot be split by sign: a pursuit may take back what it took")
     weights, highest_F, lowest_F = dictionary.weights, dictionary.max_activation, dictionary.min_activation
     both = {
@@ -50,7 +50,7 @@ def split_signs(dictionary: Dictionary) -> Dictionary:
     return dataclasses.replace(
         dictionary,
         weights=dataclasses.replace(weights, **both),
-        rule=Largest(k=dictionary.rule.k),
+        rule=Largest(k=dictionary.rule.k) if isinstance(dictionary.rule, LargestAbsolute) else Positive(),
         max_activation=observed,
         min_activation=None,
         kind=None,

@@ -57,6 +57,7 @@ def index_features(
     which the first `settings.n_tokens` tokens are indexed whole.
     Raises ConfigError or ModelError when store, dictionary and model do not belong together.
     """
+    dictionary.require_selection("an index of features")
     require_same_model(model, dictionary, text if isinstance(text, ActivationStore) else None)
     require_positive_codes(dictionary, "an index of features")
     hookpoint = _hookpoint(model, dictionary, text)

@@ -22,6 +22,7 @@ from bathyscope.dictionaries.member import Member
 from bathyscope.dictionaries.p_anneal import PAnneal
 from bathyscope.dictionaries.pursuit import MatchingPursuit
 from bathyscope.dictionaries.relu import ReLU
+from bathyscope.dictionaries.shift import Shift
 from bathyscope.dictionaries.temporal import Temporal
 from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings, train
@@ -90,6 +91,9 @@ CASES: dict[type, Case] = {
     ),
     MatchingPursuit: Case(
         kind=MatchingPursuit(n_features=F, k=4, dead_after_tokens=2000), most_active=4, reads_once=False
+    ),
+    Shift: Case(  # more columns than dimensions, which identifies nothing: test_shift.py has a world of shifts
+        kind=Shift(n_features=F, beta=0.5, dead_after_tokens=2000), most_active=F, matched=0.0
     ),
     Frozen: Case(kind=Frozen(of=TopK(n_features=F, k=4)), most_active=4, matched=0.0, falls_to=0.95),
     Transcoder: Case(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bathyscope.dictionaries.rules import Above, Largest, Positive
+from bathyscope.dictionaries.rules import Above, Largest, Linear, Positive
 from bathyscope.errors import ConfigError
 
 PRE_NF = torch.tensor([[0.5, -1.0, 2.0, 1.0], [-3.0, -2.0, -1.0, -4.0]])
@@ -17,6 +17,10 @@ def test_largest_selects_before_relu():
     codes = Largest(k=2).keep(PRE_NF, None)
     assert codes.dense().tolist() == [[0, 0, 2, 1], [0, 0, 0, 0]]
     assert codes.values_NK.shape == (2, 2)
+
+
+def test_linear_keeps_everything_with_its_sign():
+    assert Linear().keep(PRE_NF, None).dense().tolist() == PRE_NF.tolist()
 
 
 def test_above_is_strict_and_keeps_the_whole_value():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary
-from bathyscope.dictionaries.rules import Above, LargestAbsolute, Positive, Pursuit, Rule
+from bathyscope.dictionaries.rules import Above, LargestAbsolute, Linear, Positive, Pursuit, Rule
 from bathyscope.dictionaries.signs import is_signed, require_positive_codes, split_signs
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError
@@ -32,9 +32,10 @@ def dictionary(rule: Rule, *, gain: bool = False) -> Dictionary:
 
 
 @pytest.mark.parametrize("gain", [False, True])
-def test_codes_are_the_two_signs_and_reconstructions_stay(gain):
+@pytest.mark.parametrize("rule", [LargestAbsolute(k=3), Linear()], ids=["largest", "linear"])
+def test_codes_are_the_two_signs_and_reconstructions_stay(rule, gain):
     signed, x_ND = (
-        dictionary(LargestAbsolute(k=3), gain=gain),
+        dictionary(rule, gain=gain),
         3 * torch.randn(200, D, generator=torch.Generator().manual_seed(1)),
     )
     split = split_signs(signed)

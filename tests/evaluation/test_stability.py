@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from bathyscope import artifacts
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.rules import LargestAbsolute, Positive
+from bathyscope.dictionaries.rules import LargestAbsolute, Linear, Positive
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.assignment import matched_cosines, nearest_cosines
@@ -82,10 +82,11 @@ def test_no_feature_is_matched_twice():
     assert found["pair", "matched cosine"] < 0.5
 
 
-def test_opposite_features_are_the_same_only_where_codes_are_signed():
+@pytest.mark.parametrize("rule", [LargestAbsolute(k=2), Linear()])
+def test_opposite_features_are_the_same_only_where_codes_are_signed(rule):
     rows = directions(20, 64, 0)
     assert figures(dictionary(rows), dictionary(-rows))["pair", "matched cosine"] < 0.4
-    signed = [dictionary(sign * rows, rule=LargestAbsolute(k=2)) for sign in (1, -1)]
+    signed = [dictionary(sign * rows, rule=rule) for sign in (1, -1)]
     assert figures(*signed)["pair", "matched cosine"] == pytest.approx(1, abs=1e-6)
 
 

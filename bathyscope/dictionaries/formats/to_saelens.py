@@ -11,7 +11,7 @@ from typing import Any
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.formats.outgoing import names, refuse, save_tensors, trained_rows
 from bathyscope.dictionaries.formats.saelens import CONFIG, NAME, TOKEN_NORMS, WEIGHTS
-from bathyscope.dictionaries.rules import Above, Largest, LargestAbsolute, Positive, Pursuit
+from bathyscope.dictionaries.rules import Above, Largest, LargestAbsolute, Linear, Positive, Pursuit
 
 LAYOUT = "6.0.0"
 """The SAELens version whose layout this is; without one, SAELens takes a folder for an older one."""
@@ -51,6 +51,8 @@ def _architecture(dictionary: Dictionary) -> str:
             return "jumprelu"
         case Pursuit(is_signed=False) if dictionary.subtract_b_dec or not bool(dictionary.b_dec.any()):
             return "matching_pursuit"
+        case Linear():
+            raise refuse(dictionary, NAME, "it has no architecture that keeps signed codes without choosing among them")
         case _:
             raise refuse(dictionary, NAME, "its matching pursuit is unsigned and starts from x - b_dec")
 

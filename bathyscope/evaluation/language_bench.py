@@ -1,0 +1,243 @@
+"""The language bench: directions from shifts of texts in which several concepts change, tested on single changes.
+
+For each pair set: activations of both sides, a sparse shift autoencoder learnt on the choosing half, and other ways of
+finding directions beside it, on the same pairs; columns, signs and strengths are chosen on that half, and cosines taken
+on the other. Transfers learn on one set and test on another. A run folder with the pairs (kind `pairs`), the
+dictionaries, and `scores` (kind `scores`: `scores.jsonl`, `table.md`).
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathyscope import artifacts, progress
+from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
+from bathyscope.activations.pairs.sets import SETS, pair_set
+from bathyscope.activations.pairs.store import PairStore
+from bathyscope.artifacts import Recipe
+from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary
+from bathyscope.dictionaries.shifts.learn import ShiftOrigin, learn_shifts
+from bathyscope.dictionaries.shifts.settings import ShiftSettings
+from bathyscope.errors import ConfigError
+from bathyscope.evaluation.identifiability.supports import support_report
+from bathyscope.evaluation.intervals import Interval
+from bathyscope.evaluation.recovery import mean_matched_cosine
+from bathyscope.evaluation.scores import Score, read_scores, score, write_scores
+from bathyscope.evaluation.single_changes.candidates import (
+    DICTIONARY,
+    LEARNT,
+    Candidates,
+    at_random,
+    learnt,
+    mean_of,
+    principal,
+    unconstrained,
+)
+from bathyscope.evaluation.single_changes.reach import reach
+from bathyscope.evaluation.single_changes.scores import LEAD, SHIFT, TARGET, UNTOUCHED, concept_scores
+from bathyscope.evaluation.single_changes.turned import SingleChange, single_changes
+from bathyscope.files import write_atomic
+from bathyscope.models.load import load_model
+
+TABLE, SCORES = "table.md", "scores"
+TRANSFERS = (("binary", "lang"), ("binary", "gender"))
+"""Learnt on the first set, tested on the second."""
+TOGETHER = "ssae, from pairs in which several change"
+AGREEMENT, EXPLAINED = "agreement of two seeds", "mean square explained"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageBench:
+    """Settings of `bench_language`."""
+
+    sets: tuple[str, ...] = ("lang", "gender", "binary", "corr", "truth")
+    """Pair sets, see `bathyscope pairs --help`."""
+    n_pairs: int | None = None
+    """Pairs of each set; None takes each set's usual number."""
+    model: str = "smollm2"
+    """Bundled name, local folder, .gguf file or Hub id."""
+    hookpoint: str = "layers.15"
+    """Where the last token is read."""
+    dictionary: Path | None = None
+    """A dictionary of the same hookpoint, whose columns take part too."""
+    n_columns: int | None = None
+    """Columns that are learnt; None takes twice as many as the set has factors, at least 4."""
+    n_draws: int = 20
+    """Draws of whatever is random."""
+    shifts: ShiftSettings = field(default_factory=ShiftSettings)
+    """How columns are learnt; their number is `n_columns`."""
+    seed: int = 0
+    """Seed of pairs, halves, draws and the bootstrap; columns are learnt from this one and from the next."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.sets if name not in SETS]
+        if unknown or not self.sets:
+            raise ConfigError(f"no pair set is named {unknown[:1] or ['(none)']}; expected some of: {', '.join(SETS)}")
+        if self.n_draws < 1 or (self.n_columns is not None and self.n_columns < 1):
+            raise ConfigError("n_draws and n_columns are at least 1")
+
+
+def bench_language(settings: LanguageBench, *, out: Path) -> list[Score]:
+    """Score rows of all sets and transfers, subjects `set: way, concept`; resumes after the last finished stage."""
+    stores = {name: _collected(name, settings, out) for name in settings.sets}
+    dictionary = None if settings.dictionary is None else load_dictionary(settings.dictionary)
+    parents = {name: store.path for name, store in stores.items()}
+    recipe = Recipe(kind="scores", config=settings, seed=settings.seed, parents=parents)
+    if not artifacts.is_finished(out / SCORES, recipe):
+        with artifacts.draft(out / SCORES, recipe) as work:
+            rows = [row for part in _parts(stores, dictionary, settings, out) for row in part]
+            write_scores(work.path, rows)
+            write_atomic(work.path / TABLE, table(rows).encode())
+    return read_scores(out / SCORES)
+
+
+def _collected(name: str, settings: LanguageBench, out: Path) -> PairStore:
+    pairs = pair_set(name, n=settings.n_pairs, seed=settings.seed)
+    model = load_model(settings.model)
+    folder = out / f"pairs-{name}"
+    return collect_pairs(model, pairs, out=folder, hookpoint=settings.hookpoint, settings=PairSettings())
+
+
+def _parts(
+    stores: dict[str, PairStore], dictionary: Dictionary | None, settings: LanguageBench, out: Path
+) -> Iterator[list[Score]]:
+    """Rows of one set or transfer after the other."""
+    tests = [(name, name) for name in stores]
+    tests += [(source, target) for source, target in TRANSFERS if source in stores and target in stores]
+    for number, (source, target) in enumerate(tests):
+        progress.report("language", number, len(tests), "sets")
+        found = _learnt(stores[source], settings, out / f"shifts-{source}")
+        ways = _ways(found, dictionary, settings)
+        changes = single_changes(stores[target], hookpoint=settings.hookpoint, seed=settings.seed)
+        name = source if source == target else f"{source} → {target}"
+        yield [*(_about(name, found) if source == target else []), *_tested(name, ways, changes, settings)]
+    progress.report("language", len(tests), len(tests), "sets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Learnt:
+    """What was learnt on a set's choosing half."""
+
+    shifts_PD: Float[Tensor, "P D"]
+    n_columns: int
+    first: Dictionary
+    second: Dictionary
+    """Of another seed."""
+    together: Dictionary | None
+    """From pairs in which two or more factors change; None where there are none, or no others."""
+    verdict: str
+    """Of the supports, before learning."""
+
+
+def _learnt(store: PairStore, settings: LanguageBench, folder: Path) -> _Learnt:
+    half = torch.from_numpy(store.halves(settings.seed).choose)
+    shifts_PD = store.shifts(settings.hookpoint)[half]
+    n_columns = settings.n_columns or max(4, 2 * len(store.factors))
+    origin = ShiftOrigin(
+        hookpoint=settings.hookpoint,
+        model_identity=store.model_identity,
+        parents=store.parents,
+        materials=store.materials,
+    )
+
+    def learn(some_PD: Tensor, name: str, *, seed: int) -> Dictionary:
+        own = dataclasses.replace(settings.shifts, n_features=n_columns, seed=seed)
+        return learn_shifts(some_PD, own, out=folder.with_name(f"{folder.name}-{name}"), origin=origin)
+
+    n_changed_P = (torch.from_numpy(store.support)[half] == 1).sum(1)
+    several_PD = shifts_PD[n_changed_P > 1]
+    is_mixed = 2 * n_columns <= len(several_PD) < len(shifts_PD)
+    return _Learnt(
+        shifts_PD=shifts_PD,
+        n_columns=n_columns,
+        first=learn(shifts_PD, "first", seed=settings.seed),
+        second=learn(shifts_PD, "second", seed=settings.seed + 1),
+        together=learn(several_PD, "together", seed=settings.seed) if is_mixed else None,
+        verdict=support_report(torch.from_numpy(store.support)[half], names=store.factors).verdict,
+    )
+
+
+def _ways(found: _Learnt, dictionary: Dictionary | None, settings: LanguageBench) -> list[Candidates]:
+    """Everything that directions are chosen from, but for the supervised mean."""
+    n, d, n_draws, seed = found.n_columns, found.shifts_PD.shape[1], settings.n_draws, settings.seed
+    ways = [
+        learnt(LEARNT, found.first.W_dec),
+        principal(found.shifts_PD, n),
+        unconstrained(found.shifts_PD, n, n_draws=n_draws, seed=seed),
+        at_random(n, d, n_draws=n_draws, seed=seed),
+    ]
+    if found.together is not None:
+        ways.append(learnt(TOGETHER, found.together.W_dec))
+    if dictionary is not None:
+        dictionary.require_one_place("comparing its columns with shifts")
+        name = f"random columns, {dictionary.n_features:,} of them"
+        many = at_random(dictionary.n_features, d, n_draws=1, seed=seed, name=name)
+        ways += [learnt(DICTIONARY, dictionary.W_dec), many]
+    return ways
+
+
+def _tested(
+    name: str, ways: Sequence[Candidates], changes: Sequence[SingleChange], settings: LanguageBench
+) -> list[Score]:
+    rows: list[Score] = []
+    for change in changes:
+        offered = [*ways, mean_of(change.choose.shifts_PD)]
+        reached = {way.name: reach(way, change) for way in offered}
+        rows += concept_scores(change, reached, seed=settings.seed)
+    return [dataclasses.replace(row, subject=f"{name}: {row.subject}") for row in rows]
+
+
+def _about(name: str, found: _Learnt) -> list[Score]:
+    """What is said of a set as a whole: two seeds, reconstruction, and the verdict on its supports."""
+    agreement = mean_matched_cosine(_kept(found.first.W_dec) @ _kept(found.second.W_dec).T)
+    explained = float(found.first.training["mean_square_explained"])
+    alone = {"unit": "learnings", "split": "choosing half"}
+    return [
+        score(f"{name}: {LEARNT}", AGREEMENT, _point(agreement, n=2), **alone),
+        score(f"{name}: {LEARNT}", EXPLAINED, _point(explained, n=1), **alone),
+        score(f"{name}: supports {found.verdict}", "columns", _point(float(found.n_columns), n=1), **alone),
+    ]
+
+
+def _kept(rows_CD: Tensor) -> Tensor:
+    return rows_CD[rows_CD.norm(dim=1) > 0]
+
+
+def _point(value: float, *, n: int) -> Interval:
+    return Interval(value=value, low=float("-inf"), high=float("inf"), n=n)
+
+
+def table(rows: Sequence[Score]) -> str:
+    """Two Markdown tables: cosines of every way on every concept, and what is known of each set."""
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    about: list[str] = []
+    for row in rows:
+        name, _, rest = row.subject.partition(": ")
+        way, _, concept = rest.rpartition(", ")
+        if row.metric in (AGREEMENT, EXPLAINED, "columns"):
+            about.append(f"| {name} | {rest} | {row.metric} | {row.value:.3f} |")
+        elif row.metric == UNTOUCHED:
+            cells.setdefault((name, concept), {})["nothing"] = _shown(row)
+        else:
+            cells.setdefault((name, concept), {})[f"{way}|{row.metric}"] = _shown(row)
+    lines = [
+        "| set | concept | way | cosine with the shift | cosine with the target | lead of ssae |",
+        "|" + "---|" * 6,
+    ]
+    for (name, concept), found in cells.items():
+        lines.append(f"| {name} | {concept} | nothing added | – | {found['nothing']} | – |")
+        ways = dict.fromkeys(key.split("|")[0] for key in found if key.endswith(f"|{SHIFT}"))
+        for way in ways:
+            lead = found.get(f"{LEARNT} over {way}|{LEAD}", "–")
+            lines.append(f"| | | {way} | {found[f'{way}|{SHIFT}']} | {found[f'{way}|{TARGET}']} | {lead} |")
+    note = "95 % intervals over groups of pairs in the reporting half; random ways are means over their draws."
+    return "\n".join([*lines, "", note, "", "| set | of | figure | value |", "|---|---|---|---|", *about, ""])
+
+
+def _shown(row: Score) -> str:
+    return f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
