@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from jaxtyping import TypeCheckError
 from circuits.planted_exchanges import SITE, changed, exchanged, planted
+from jaxtyping import TypeCheckError
 from tiny import N_LAYERS, tiny_model
 
 from bathyscope.circuits.interchange import Exchanges, exchanges, interchange, interchange_token_by_token, intervene
