@@ -69,7 +69,7 @@ class AdditionSettings:
     k: int = 8
     """Active features."""
     enough: float = 0.95
-    """Accuracy on the choosing half at which a smaller rank is preferred."""
+    """Accuracy on the choosing half from which on fewer dimensions are preferred."""
     seed: int = 0
     """Seed of halves, pairs and starts."""
 
@@ -204,9 +204,14 @@ def site_of(name: str) -> Site:
 
 
 def chosen_place(found: dict[str, float], enough: float) -> str:
-    """The best place of the smallest rank that is good enough, or the best of all."""
+    """Of the places that are good enough the one with the fewest dimensions in all, the best of equals; or the best."""
     good = [name for name, value in found.items() if value >= enough] or [max(found, key=lambda name: found[name])]
-    return min(good, key=lambda name: (int(name.rsplit(" ", 1)[1]), -found[name]))
+    return min(good, key=lambda name: (rank_of(name) * len(site_of(name).positions), -found[name]))
+
+
+def rank_of(name: str) -> int:
+    """The rank in the name of a searched place."""
+    return int(name.rsplit(" ", 1)[1])
 
 
 def found_scores(found: dict[str, float]) -> Iterator[Score]:
@@ -219,7 +224,7 @@ def found_scores(found: dict[str, float]) -> Iterator[Score]:
 def chosen_scores(experiment: Experiment, found: dict[str, float]) -> Iterator[Score]:
     """Everything at the chosen place, on the reporting half."""
     settings, place = experiment.settings, chosen_place(found, experiment.settings.enough)
-    site, rank = site_of(place), int(place.rsplit(" ", 1)[1])
+    site, rank = site_of(place), rank_of(place)
     starts = [
         experiment.aligned(site, rank, experiment.choose, n_steps=settings.align_steps, seed=seed) for seed in (0, 1)
     ]
