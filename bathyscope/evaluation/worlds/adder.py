@@ -43,7 +43,7 @@ class AdderSettings:
     """Attention heads of each block."""
     held_out: float = 0.2
     """Share of the sums that training never sees."""
-    n_steps: int = 600
+    n_steps: int = 1000
     """Steps of AdamW."""
     batch_size: int = 512
     """Sums per step; every sum of the training share once before any of them again."""
