@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.evaluation.compare import read_comparison
 from bathyscope.evaluation.scores import Score, read_scores
 
@@ -21,6 +22,7 @@ def main(run: Path) -> None:
     """Print the fidelity table, the probing table and the stability table."""
     comparisons = sorted(run.glob("sweep*/comparison"))
     heads = [head for name in FIDELITY for head in ([name, f"{name}, random"] if name in NULLED else [name])]
+    heads.append("silent on 200,000 training activations")
     print(f"| dictionary | training tokens | {' | '.join(heads)} |\n|{'---|' * (2 + len(heads))}")
     for place in comparisons:
         for row in read_comparison(place):
@@ -29,15 +31,18 @@ def main(run: Path) -> None:
             for name in FIDELITY:
                 cells.append(_cell(found.get(("dictionary", name))))
                 cells += [_cell(found.get(("random dictionary", name)))] if name in NULLED else []
-            print(f"| {row.name} | {_tokens(place.parent / row.name):,} | {' | '.join(cells)} |")
+            training = load_dictionary(place.parent / row.name).training
+            cells.append(f"{training['survey']['dead_share']:.4f}")
+            print(f"| {row.name} | {training['tokens']:,} | {' | '.join(cells)} |")
     print(f"\n| subject | {' | '.join(PROBES)} | gain over channels, k=5 |\n|{'---|' * (2 + len(PROBES))}")
     _print_probes(read_scores(run / "probe"))
-    print(f"\n| pair of seeds | subject | {' | '.join(STABILITY)} |\n|{'---|' * (2 + len(STABILITY))}")
+    print(f"\n| kind | subject | {' | '.join(STABILITY)} |\n|{'---|' * (2 + len(STABILITY))}")
     for place in sorted(run.glob("stability-*")):
         rows = read_scores(place)
         for subject in dict.fromkeys(row.subject for row in rows):
             cells = [_cell(_find(rows, subject, name)) for name in STABILITY]
-            print(f"| {place.name.removeprefix('stability-')} | {subject} | {' | '.join(cells)} |")
+            null = subject.partition(", ")[2] or "two seeds"
+            print(f"| {place.name.removeprefix('stability-')} | {null} | {' | '.join(cells)} |")
 
 
 def _print_probes(rows: list[Score]) -> None:
@@ -55,13 +60,6 @@ def _print_probes(rows: list[Score]) -> None:
 
 def _find(rows: Iterable[Score], subject: str, metric: str) -> Score | None:
     return next((row for row in rows if (row.subject, row.metric) == (subject, metric)), None)
-
-
-def _tokens(folder: Path) -> int:
-    """Tokens that the dictionary learnt from."""
-    from bathyscope.dictionaries.dictionary import load_dictionary
-
-    return int(load_dictionary(folder).training["tokens"])
 
 
 def _cell(row: Score | None) -> str:

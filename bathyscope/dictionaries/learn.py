@@ -217,7 +217,8 @@ def _finish(job: Job, learners: Sequence[_Learner]) -> None:
             for dictionary, learner in zip(found, learners, strict=True)
         ]
         batches = job.source.once_more() or iter([job.sample_ND])
-        found = survey(surveys, batches, n_rows=job.settings.survey_rows)
+        n_rows = min(job.settings.survey_rows, job.source.n_rows or job.n_tokens)
+        found = survey(surveys, batches, n_rows=n_rows)
     for learner, dictionary in zip(learners, found, strict=True):
         learner.dictionary = dictionary
 

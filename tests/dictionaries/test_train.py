@@ -88,9 +88,12 @@ def test_every_step_is_reported():
     seen: list[Step] = []
     with listening(seen.append):
         train(WORLD.batches(256), KIND, settings=QUICK)
-    assert [step.done for step in seen] == [256 * n for n in range(1, 17)]
-    assert {(step.stage, step.total, step.unit) for step in seen} == {("train", 4096, "tokens")}
-    assert "loss" in seen[-1].figures
+    learnt, surveyed = ([step for step in seen if step.stage == stage] for stage in ("train", "survey"))
+    assert [step.done for step in learnt] == [256 * n for n in range(1, 17)]
+    assert [step.done for step in surveyed] == [256 * n for n in range(1, 9)]
+    assert {(step.total, step.unit) for step in learnt} == {(4096, "tokens")}
+    assert {(step.total, step.unit) for step in surveyed} == {(2048, "tokens")}
+    assert "loss" in learnt[-1].figures and len(learnt) + len(surveyed) == len(seen)
 
 
 @pytest.mark.parametrize("n_tokens", [1000, 3000])
