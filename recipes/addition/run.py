@@ -236,7 +236,7 @@ def chosen_scores(experiment: Experiment, found: dict[str, float]) -> Iterator[S
         yield row(name, experiment.accuracy(each, experiment.report))
     same = Interval(value=overlap(*starts), low=-np.inf, high=np.inf, n=1)
     yield score("aligned subspace", "overlap of two starts", same, unit="pairs of starts", split="reporting half")
-    yield score("aligned subspace", "rank", Interval(value=rank, low=rank, high=rank, n=1), unit="choices", split=place)
+    yield score("aligned subspace", "rank", certainly(rank), unit="choices", split=place)
     yield from nulls(experiment, subspace)
     yield from held(experiment, subspace, "aligned subspace")
     yield from without_gradient(experiment, site.hookpoint)
@@ -245,6 +245,11 @@ def chosen_scores(experiment: Experiment, found: dict[str, float]) -> Iterator[S
 def row(subject: str, interval: Interval, metric: str = IIA) -> Score:
     """A row of the reporting half."""
     return score(subject, metric, interval, unit="base sums", split="reporting half")
+
+
+def certainly(value: float) -> Interval:
+    """A figure without uncertainty."""
+    return Interval(value=float(value), low=float(value), high=float(value), n=1)
 
 
 def nulls(experiment: Experiment, subspace: Subspace) -> Iterator[Score]:
@@ -340,8 +345,7 @@ def held(experiment: Experiment, subspace: Subspace, subject: str) -> Iterator[S
         with written(experiment.model, subspace, held_component(experiment, subspace, 0)[None]):
             text = generate(experiment.model, ["16+25="], max_new_tokens=ANSWER)[0].text
         answer = int(text) if text.isdigit() else -1  # -1: no number
-        certain = Interval(value=answer, low=answer, high=answer, n=1)
-        yield score(subject, "16 + 25 with carry set to 0", certain, unit="sums", split="one sum")
+        yield score(subject, "16 + 25 with carry set to 0", certainly(answer), unit="sums", split="one sum")
 
 
 def held_component(experiment: Experiment, subspace: Subspace, value: int) -> Tensor:
