@@ -90,7 +90,7 @@ def test_every_entrant_takes_size_and_sparsity():
 def test_the_large_world_is_that_of_the_paper():
     assert SYNTH_SAE_BENCH.n_tokens == 200_000_000 and SYNTH_SAE_BENCH.n_features == 4096
     world = WORLDS[SYNTH_SAE_BENCH.world]
-    assert (world.n_true, world.d_model, world.zipf, world.l0) == (16_384, 768, 0.5, 34.0)
+    assert (world.n_true, world.d_model, world.zipf, world.law) == (16_384, 768, 0.5, "forest")
 
 
 @pytest.mark.parametrize(

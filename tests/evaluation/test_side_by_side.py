@@ -61,15 +61,23 @@ if __name__ == "__main__":
 def test_no_process_is_left_when_the_caller_is(end, tmp_path):
     script = tmp_path / "caller.py"
     script.write_text(CALLER.format(tests=str(Path(__file__).parent.parent)))
-    caller = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, start_new_session=True, text=True)
-    assert caller.stdout is not None and caller.stdout.readline() == "running\n"
-    caller.send_signal(end)
-    caller.wait(20)
-    for _ in range(100):
+    command = [sys.executable, str(script)]
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **quiet) as caller:
+        assert caller.stdout is not None and caller.stdout.readline() == "running\n"
+        caller.send_signal(end)
+        caller.wait(20)
+    if not is_gone(caller.pid, seconds=10.0):
+        os.killpg(caller.pid, signal.SIGKILL)
+        pytest.fail("workers outlived their caller")
+
+
+def is_gone(group: int, *, seconds: float) -> bool:
+    """Whether no process of the group is left within so many seconds."""
+    for _ in range(round(seconds / 0.1)):
         try:
-            os.killpg(caller.pid, 0)
+            os.killpg(group, 0)
         except ProcessLookupError:
-            return
+            return True
         time.sleep(0.1)
-    os.killpg(caller.pid, signal.SIGKILL)
-    pytest.fail("workers outlived their caller")
+    return False

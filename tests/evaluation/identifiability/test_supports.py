@@ -94,5 +94,5 @@ def test_blocks_are_chained():
     ],
 )
 def test_impossible_supports_are_refused(support, names, line):
-    with pytest.raises((ConfigError, TypeError), match=line if support.ndim == 2 else ""):
+    with pytest.raises((ConfigError, TypeError), match=line if support.ndim == 2 else "support_PC"):
         support_report(support, names=names)
