@@ -1,9 +1,10 @@
 """Two-digit addition: train a small transformer, find its carry, set it to 0, and read 31 for 16 + 25.
 
-    .venv/bin/python recipes/addition/run.py            # a quarter of an hour on one core
-    .venv/bin/python recipes/addition/run.py --small    # base 5, a fraction of the time
+    .venv/bin/python recipes/addition/run.py                 # a quarter of an hour on one core
+    .venv/bin/python recipes/addition/run.py --size quick    # looks only where the carry is
+    .venv/bin/python recipes/addition/run.py --size small    # base 5, seconds
 
-Writes `runs/recipes/addition` (the network, and `scores` with every figure) and compares with `expected.json`.
+Writes `runs/recipes/addition-SIZE` (the network, and `scores` with every figure) and compares with `expected.json`.
 """
 
 import argparse
@@ -75,6 +76,9 @@ class AdditionSettings:
     seed: int = 0
     """Seed of halves, pairs and starts."""
 
+
+QUICK = AdditionSettings(hookpoints=("h.0",), positions=(("u2",), ("u2", "tens")))
+"""The full network, looked at in the places where the carry is."""
 
 SMALL = AdditionSettings(
     adder=AdderSettings(base=5, d_model=32, n_steps=300, batch_size=128, lr=1e-2, held_out=0.1),
@@ -366,16 +370,16 @@ def figures(rows: list[Score]) -> dict[str, float]:
 def main() -> int:
     """Run, tell the story, compare; 1 when a figure is outside its range."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="base 5 and a smaller network")
+    sizes = {"full": AdditionSettings(), "quick": QUICK, "small": SMALL}
+    parser.add_argument("--size", choices=sizes, default="full", help="quick: fewer places; small: base 5, as tested")
     parser.add_argument("--out", type=Path, default=None, help="folder to write")
     given = parser.parse_args()
-    size = "small" if given.small else "full"
-    out = given.out or Path("runs/recipes") / ("addition-small" if given.small else "addition")
-    rows = measure(SMALL if given.small else AdditionSettings(), out)
+    out = given.out or Path("runs/recipes") / f"addition-{given.size}"
+    rows = measure(sizes[given.size], out)
     for each in rows:
         interval = f"[{each.low:.3f}, {each.high:.3f}]" if np.isfinite(each.low) else ""
         print(f"{each.subject:55} {each.metric:40} {each.value:7.3f} {interval}  {each.split}")
-    wrong = outside(figures(rows), read_expected(HERE / "expected.json", size))
+    wrong = outside(figures(rows), read_expected(HERE / "expected.json", given.size))
     print("\n".join(wrong) or "every figure is within its expected range")
     return int(bool(wrong))
 
