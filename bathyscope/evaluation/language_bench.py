@@ -2,14 +2,17 @@
 
 For each pair set: activations of both sides, a sparse shift autoencoder learnt on the choosing half, and other ways of
 finding directions beside it, on the same pairs; columns, signs and strengths are chosen on that half, and cosines taken
-on the other. Transfers learn on one set and test on another. A run folder with the pairs (kind `pairs`), the
-dictionaries, and `scores` (kind `scores`: `scores.jsonl`, `table.md`).
+on the other. Transfers learn on one set and test on another. All of it at every place (hookpoint and position): the
+one that the table shows first is the one where labels find the clearest directions on the choosing half, so that no way
+has chosen its own. A run folder with the pairs (kind `pairs`), the dictionaries, and `scores` (kind `scores`:
+`scores.jsonl`, `table.md`).
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,6 +20,7 @@ from torch import Tensor
 
 from bathyscope import artifacts, progress
 from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
+from bathyscope.activations.pairs.reading import Position
 from bathyscope.activations.pairs.sets import SETS, pair_set
 from bathyscope.activations.pairs.store import PairStore
 from bathyscope.artifacts import Recipe
@@ -26,11 +30,13 @@ from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.identifiability.supports import support_report
 from bathyscope.evaluation.intervals import Interval
+from bathyscope.evaluation.language_table import AGREEMENT, CLEARNESS, COLUMNS, EXPLAINED, table
 from bathyscope.evaluation.recovery import mean_matched_cosine
-from bathyscope.evaluation.scores import Score, read_scores, score, write_scores
+from bathyscope.evaluation.scores import Score, from_row, read_scores, score, to_row, write_scores
 from bathyscope.evaluation.single_changes.candidates import (
     DICTIONARY,
     LEARNT,
+    MEAN,
     Candidates,
     at_random,
     learnt,
@@ -38,8 +44,8 @@ from bathyscope.evaluation.single_changes.candidates import (
     principal,
     unconstrained,
 )
-from bathyscope.evaluation.single_changes.reach import reach
-from bathyscope.evaluation.single_changes.scores import LEAD, SHIFT, TARGET, UNTOUCHED, concept_scores
+from bathyscope.evaluation.single_changes.reach import cosines, reach
+from bathyscope.evaluation.single_changes.scores import concept_scores
 from bathyscope.evaluation.single_changes.turned import SingleChange, single_changes
 from bathyscope.files import write_atomic
 from bathyscope.models.load import load_model
@@ -48,7 +54,6 @@ TABLE, SCORES = "table.md", "scores"
 TRANSFERS = (("binary", "lang"), ("binary", "gender"))
 """Learnt on the first set, tested on the second."""
 TOGETHER = "ssae, from pairs in which several change"
-AGREEMENT, EXPLAINED = "agreement of two seeds", "mean square explained"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +66,12 @@ class LanguageBench:
     """Pairs of each set; None takes each set's usual number."""
     model: str = "smollm2"
     """Bundled name, local folder, .gguf file or Hub id."""
-    hookpoint: str = "layers.15"
-    """Where the last token is read."""
+    hookpoints: tuple[str, ...] = ("layers.7", "layers.15", "layers.23")
+    """Where activations are read."""
+    positions: tuple[Position, ...] = ("last", "mean")
+    """The last token, or the mean over those behind the shared prefix."""
     dictionary: Path | None = None
-    """A dictionary of the same hookpoint, whose columns take part too."""
+    """A dictionary, whose columns take part at its own hookpoint."""
     n_columns: int | None = None
     """Columns that are learnt; None takes twice as many as the set has factors, at least 4."""
     n_draws: int = 20
@@ -78,45 +85,102 @@ class LanguageBench:
         unknown = [name for name in self.sets if name not in SETS]
         if unknown or not self.sets:
             raise ConfigError(f"no pair set is named {unknown[:1] or ['(none)']}; expected some of: {', '.join(SETS)}")
+        if not self.hookpoints or not self.positions:
+            raise ConfigError("hookpoints and positions are at least one each")
         if self.n_draws < 1 or (self.n_columns is not None and self.n_columns < 1):
             raise ConfigError("n_draws and n_columns are at least 1")
 
 
+class Place(NamedTuple):
+    """Where both sides of a pair are read."""
+
+    hookpoint: str
+    position: Position
+
+    def __str__(self) -> str:
+        return f"{self.hookpoint} {self.position}"
+
+
 def bench_language(settings: LanguageBench, *, out: Path) -> list[Score]:
-    """Score rows of all sets and transfers, subjects `set: way, concept`; resumes after the last finished stage."""
-    stores = {name: _collected(name, settings, out) for name in settings.sets}
+    """Score rows of all sets and transfers, subjects `set, place: way, concept`; resumes after finished stages."""
+    stores = {
+        (name, position): _collected(name, position, settings, out)
+        for name in settings.sets
+        for position in settings.positions
+    }
     dictionary = None if settings.dictionary is None else load_dictionary(settings.dictionary)
-    parents = {name: store.path for name, store in stores.items()}
+    parents = {f"{name}-{position}": store.path for (name, position), store in stores.items()}
     recipe = Recipe(kind="scores", config=settings, seed=settings.seed, parents=parents)
     if not artifacts.is_finished(out / SCORES, recipe):
         with artifacts.draft(out / SCORES, recipe) as work:
-            rows = [row for part in _parts(stores, dictionary, settings, out) for row in part]
+            tests = _tests(settings)
+            state = work.state() or {"tests": []}
+            for number, test in enumerate(tests):
+                progress.report("language", number, len(tests), "sets at a place")
+                if number >= len(state["tests"]):
+                    rows = _rows(test, stores, dictionary, settings, out)
+                    state["tests"].append([to_row(row) for row in rows])
+                    work.checkpoint(state)
+            progress.report("language", len(tests), len(tests), "sets at a place")
+            rows = [from_row(row) for part in state["tests"] for row in part]
             write_scores(work.path, rows)
             write_atomic(work.path / TABLE, table(rows).encode())
     return read_scores(out / SCORES)
 
 
-def _collected(name: str, settings: LanguageBench, out: Path) -> PairStore:
-    pairs = pair_set(name, n=settings.n_pairs, seed=settings.seed)
-    model = load_model(settings.model)
-    folder = out / f"pairs-{name}"
-    return collect_pairs(model, pairs, out=folder, hookpoint=settings.hookpoint, settings=PairSettings())
+def _collected(name: str, position: Position, settings: LanguageBench, out: Path) -> PairStore:
+    return collect_pairs(
+        load_model(settings.model),
+        pair_set(name, n=settings.n_pairs, seed=settings.seed),
+        out=out / f"pairs-{name}-{position}",
+        hookpoint=settings.hookpoints,
+        settings=PairSettings(position=position),
+    )
 
 
-def _parts(
-    stores: dict[str, PairStore], dictionary: Dictionary | None, settings: LanguageBench, out: Path
-) -> Iterator[list[Score]]:
-    """Rows of one set or transfer after the other."""
-    tests = [(name, name) for name in stores]
-    tests += [(source, target) for source, target in TRANSFERS if source in stores and target in stores]
-    for number, (source, target) in enumerate(tests):
-        progress.report("language", number, len(tests), "sets")
-        found = _learnt(stores[source], settings, out / f"shifts-{source}")
-        ways = _ways(found, dictionary, settings)
-        changes = single_changes(stores[target], hookpoint=settings.hookpoint, seed=settings.seed)
-        name = source if source == target else f"{source} → {target}"
-        yield [*(_about(name, found) if source == target else []), *_tested(name, ways, changes, settings)]
-    progress.report("language", len(tests), len(tests), "sets")
+class _Test(NamedTuple):
+    """A set that is learnt from and one that is tested on, at one place."""
+
+    source: str
+    target: str
+    place: Place
+
+    @property
+    def name(self) -> str:
+        sets = self.source if self.source == self.target else f"{self.source} → {self.target}"
+        return f"{sets}, {self.place}"
+
+
+def _tests(settings: LanguageBench) -> list[_Test]:
+    pairs = [(name, name) for name in settings.sets]
+    pairs += [both for both in TRANSFERS if set(both) <= set(settings.sets)]
+    places = [Place(hookpoint, position) for hookpoint in settings.hookpoints for position in settings.positions]
+    return [_Test(source, target, place) for source, target in pairs for place in places]
+
+
+def _rows(
+    test: _Test,
+    stores: Mapping[tuple[str, str], PairStore],
+    dictionary: Dictionary | None,
+    settings: LanguageBench,
+    out: Path,
+) -> list[Score]:
+    source, target, place = test
+    folder = out / f"shifts-{source}-{place.hookpoint}-{place.position}"
+    found = _learnt(stores[source, place.position], place.hookpoint, settings, folder)
+    is_its_place = dictionary is not None and dictionary.hookpoint == place.hookpoint
+    ways = _ways(found, dictionary if is_its_place else None, settings)
+    changes = single_changes(stores[target, place.position], hookpoint=place.hookpoint, seed=settings.seed)
+    about = _about(test.name, found) if source == target else []
+    return [*about, _clearness(test.name, changes), *_tested(test.name, ways, changes, settings)]
+
+
+def _clearness(name: str, changes: Sequence[SingleChange]) -> Score:
+    """How alike the shifts of single concepts are on the choosing half: what places are compared by."""
+    mean = sum(
+        float(cosines(change.choose.shifts_PD, change.choose.shifts_PD.mean(0)).mean()) for change in changes
+    ) / len(changes)
+    return score(f"{name}: {MEAN}", CLEARNESS, _point(mean, n=len(changes)), unit="concepts", split="choosing half")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,12 +198,12 @@ class _Learnt:
     """Of the supports, before learning."""
 
 
-def _learnt(store: PairStore, settings: LanguageBench, folder: Path) -> _Learnt:
+def _learnt(store: PairStore, hookpoint: str, settings: LanguageBench, folder: Path) -> _Learnt:
     half = torch.from_numpy(store.halves(settings.seed).choose)
-    shifts_PD = store.shifts(settings.hookpoint)[half]
+    shifts_PD = store.shifts(hookpoint)[half]
     n_columns = settings.n_columns or max(4, 2 * len(store.factors))
     origin = ShiftOrigin(
-        hookpoint=settings.hookpoint,
+        hookpoint=hookpoint,
         model_identity=store.model_identity,
         parents=store.parents,
         materials=store.materials,
@@ -200,7 +264,7 @@ def _about(name: str, found: _Learnt) -> list[Score]:
     return [
         score(f"{name}: {LEARNT}", AGREEMENT, _point(agreement, n=2), **alone),
         score(f"{name}: {LEARNT}", EXPLAINED, _point(explained, n=1), **alone),
-        score(f"{name}: supports {found.verdict}", "columns", _point(float(found.n_columns), n=1), **alone),
+        score(f"{name}: supports {found.verdict}", COLUMNS, _point(float(found.n_columns), n=1), **alone),
     ]
 
 
@@ -210,34 +274,3 @@ def _kept(rows_CD: Tensor) -> Tensor:
 
 def _point(value: float, *, n: int) -> Interval:
     return Interval(value=value, low=float("-inf"), high=float("inf"), n=n)
-
-
-def table(rows: Sequence[Score]) -> str:
-    """Two Markdown tables: cosines of every way on every concept, and what is known of each set."""
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    about: list[str] = []
-    for row in rows:
-        name, _, rest = row.subject.partition(": ")
-        way, _, concept = rest.rpartition(", ")
-        if row.metric in (AGREEMENT, EXPLAINED, "columns"):
-            about.append(f"| {name} | {rest} | {row.metric} | {row.value:.3f} |")
-        elif row.metric == UNTOUCHED:
-            cells.setdefault((name, concept), {})["nothing"] = _shown(row)
-        else:
-            cells.setdefault((name, concept), {})[f"{way}|{row.metric}"] = _shown(row)
-    lines = [
-        "| set | concept | way | cosine with the shift | cosine with the target | lead of ssae |",
-        "|" + "---|" * 6,
-    ]
-    for (name, concept), found in cells.items():
-        lines.append(f"| {name} | {concept} | nothing added | – | {found['nothing']} | – |")
-        ways = dict.fromkeys(key.split("|")[0] for key in found if key.endswith(f"|{SHIFT}"))
-        for way in ways:
-            lead = found.get(f"{LEARNT} over {way}|{LEAD}", "–")
-            lines.append(f"| | | {way} | {found[f'{way}|{SHIFT}']} | {found[f'{way}|{TARGET}']} | {lead} |")
-    note = "95 % intervals over groups of pairs in the reporting half; random ways are means over their draws."
-    return "\n".join([*lines, "", note, "", "| set | of | figure | value |", "|---|---|---|---|", *about, ""])
-
-
-def _shown(row: Score) -> str:
-    return f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"

@@ -1,6 +1,7 @@
 """The language bench from end to end on a tiny random model: what it writes, not how good it is."""
 
 import dataclasses
+import itertools
 
 import pytest
 from tiny import tiny_model
@@ -9,6 +10,7 @@ from bathyscope.dictionaries.shifts.ascent import AscentSettings
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.language_bench import SCORES, TABLE, TOGETHER, LanguageBench, bench_language
+from bathyscope.evaluation.language_table import CLEARNESS
 from bathyscope.evaluation.single_changes.candidates import LEARNT, MEAN
 from bathyscope.evaluation.single_changes.scores import LEAD, SHIFT
 
@@ -29,7 +31,8 @@ def settings(model_folder) -> LanguageBench:
         sets=("binary", "lang"),
         n_pairs=300,
         model=str(model_folder),
-        hookpoint="layers.1",
+        hookpoints=("layers.0", "layers.1"),
+        positions=("last", "mean"),
         n_columns=4,
         n_draws=3,
         shifts=QUICK,
@@ -45,18 +48,25 @@ def run(settings, tmp_path_factory):
 def test_every_set_concept_and_transfer_has_every_way(run):
     _, rows = run
     subjects = {row.subject for row in rows if row.metric == SHIFT}
-    for place in ("binary: {}, language", "binary: {}, gender", "lang: {}, language", "binary → lang: {}, language"):
+    concepts = ("binary, {}: {}, language", "binary, {}: {}, gender", "binary → lang, {}: {}, language")
+    for place, concept in itertools.product(("layers.0 last", "layers.1 mean"), concepts):
         for way in (LEARNT, MEAN, "principal components", "affine autoencoder, no constraint", "random columns"):
-            assert place.format(way) in subjects
-    assert f"binary: {TOGETHER}, gender" in subjects
+            assert concept.format(place, way) in subjects
+    assert f"binary, layers.1 mean: {TOGETHER}, gender" in subjects
     assert any(row.metric == LEAD for row in rows)
 
 
 def test_the_table_holds_what_the_rows_hold(run):
     out, rows = run
     text = (out / SCORES / TABLE).read_text()
-    row = next(row for row in rows if row.metric == SHIFT and row.subject == f"binary: {LEARNT}, gender")
+    clear = {row.subject: row.value for row in rows if row.metric == CLEARNESS and row.subject.startswith("binary, ")}
+    best = max(clear, key=lambda subject: clear[subject]).partition(": ")[0]
+    row = next(row for row in rows if row.metric == SHIFT and row.subject == f"{best}: {LEARNT}, gender")
     assert f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" in text
+    other = next(
+        row for row in rows if row.metric == SHIFT and row.subject == f"binary, layers.0 last: {LEARNT}, gender"
+    )
+    assert f"| binary, layers.0 last | gender | {other.value:.3f} |" in text
     assert "supports" in text and "agreement of two seeds" in text
 
 

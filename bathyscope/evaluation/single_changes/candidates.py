@@ -9,6 +9,7 @@ from torch import Tensor
 LEARNT = "ssae"
 DICTIONARY = "dictionary columns"
 MEAN = "difference of means (supervised)"
+PRINCIPAL, RANDOM = "principal components", "random columns"
 
 
 class Candidates(NamedTuple):
@@ -30,7 +31,7 @@ def learnt(name: str, rows_CD: Float[Tensor, "C D"]) -> Candidates:
 
 def principal(shifts_PD: Float[Tensor, "P D"], n: int) -> Candidates:
     """The directions that hold most of the shifts' mean square, one after the other (no mean is taken off)."""
-    return Candidates("principal components", _span(shifts_PD, n)[None])
+    return Candidates(PRINCIPAL, _span(shifts_PD, n)[None])
 
 
 def unconstrained(shifts_PD: Float[Tensor, "P D"], n: int, *, n_draws: int, seed: int) -> Candidates:
@@ -44,7 +45,7 @@ def unconstrained(shifts_PD: Float[Tensor, "P D"], n: int, *, n_draws: int, seed
     return Candidates("affine autoencoder, no constraint", _unit(mix_RCC @ span_CD), is_null=True)
 
 
-def at_random(n: int, d_model: int, *, n_draws: int, seed: int, name: str = "random columns") -> Candidates:
+def at_random(n: int, d_model: int, *, n_draws: int, seed: int, name: str = RANDOM) -> Candidates:
     """Directions that know nothing at all."""
     generator = torch.Generator().manual_seed(seed)
     rows_RCD = torch.randn(n_draws, n, d_model, generator=generator, dtype=torch.float64)
