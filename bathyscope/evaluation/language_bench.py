@@ -10,7 +10,7 @@ has chosen its own. A run folder with the pairs (kind `pairs`), the dictionaries
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from bathyscope.activations.pairs.sets import SETS, pair_set
 from bathyscope.activations.pairs.store import PairStore
 from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary
+from bathyscope.dictionaries.shifts.ascent import AscentSettings
 from bathyscope.dictionaries.shifts.learn import ShiftOrigin, learn_shifts
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.errors import ConfigError
@@ -76,8 +77,10 @@ class LanguageBench:
     """Columns that are learnt; None takes twice as many as the set has factors, at least 4."""
     n_draws: int = 20
     """Draws of whatever is random."""
-    shifts: ShiftSettings = field(default_factory=ShiftSettings)
-    """How columns are learnt; their number is `n_columns`."""
+    n_restarts: int = 4
+    """Restarts of each learning."""
+    n_steps: int = 300
+    """Steps at each bound."""
     seed: int = 0
     """Seed of pairs, halves, draws and the bootstrap; columns are learnt from this one and from the next."""
 
@@ -87,8 +90,8 @@ class LanguageBench:
             raise ConfigError(f"no pair set is named {unknown[:1] or ['(none)']}; expected some of: {', '.join(SETS)}")
         if not self.hookpoints or not self.positions:
             raise ConfigError("hookpoints and positions are at least one each")
-        if self.n_draws < 1 or (self.n_columns is not None and self.n_columns < 1):
-            raise ConfigError("n_draws and n_columns are at least 1")
+        if min(self.n_draws, self.n_restarts, self.n_steps, 1 if self.n_columns is None else self.n_columns) < 1:
+            raise ConfigError("n_draws, n_restarts, n_steps and n_columns are at least 1")
 
 
 class Place(NamedTuple):
@@ -209,9 +212,11 @@ def _learnt(store: PairStore, hookpoint: str, settings: LanguageBench, folder: P
         materials=store.materials,
     )
 
+    ascent = AscentSettings(n_steps=settings.n_steps)
+
     def learn(some_PD: Tensor, name: str, *, seed: int) -> Dictionary:
-        own = dataclasses.replace(settings.shifts, n_features=n_columns, seed=seed)
-        return learn_shifts(some_PD, own, out=folder.with_name(f"{folder.name}-{name}"), origin=origin)
+        how = ShiftSettings(n_features=n_columns, n_restarts=settings.n_restarts, ascent=ascent, seed=seed)
+        return learn_shifts(some_PD, how, out=folder.with_name(f"{folder.name}-{name}"), origin=origin)
 
     n_changed_P = (torch.from_numpy(store.support)[half] == 1).sum(1)
     several_PD = shifts_PD[n_changed_P > 1]

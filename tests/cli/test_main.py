@@ -54,6 +54,15 @@ def test_overview_lists_every_command(capsys):
     assert all(name in text and entry.help in text for name, entry in COMMANDS.items())
 
 
+BENCHES = [["bench", name] for name in ("recovery", "synthsaebench-16k", "shifts", "language")]
+
+
+@pytest.mark.parametrize("words", [[name] for name in COMMANDS] + BENCHES, ids=" ".join)
+def test_every_command_and_every_bench_can_be_asked_for_help(words, capsys):
+    assert main([*words, "--help"]) == 0
+    assert " ".join(words) in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [["--help"], ["collect", "--help"]])
 def test_a_reader_that_has_gone_ends_the_command_without_a_traceback(words):
     command = [sys.executable, "-c", "import sys; from bathyscope.cli import main; sys.exit(main())", *words]

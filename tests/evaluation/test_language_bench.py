@@ -6,15 +6,11 @@ import itertools
 import pytest
 from tiny import tiny_model
 
-from bathyscope.dictionaries.shifts.ascent import AscentSettings
-from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.language_bench import SCORES, TABLE, TOGETHER, LanguageBench, bench_language
 from bathyscope.evaluation.language_table import CLEARNESS
 from bathyscope.evaluation.single_changes.candidates import LEARNT, MEAN
 from bathyscope.evaluation.single_changes.scores import LEAD, SHIFT
-
-QUICK = ShiftSettings(n_restarts=2, ascent=AscentSettings(n_steps=60), n_refined=0, ratio=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +31,8 @@ def settings(model_folder) -> LanguageBench:
         positions=("last", "mean"),
         n_columns=4,
         n_draws=3,
-        shifts=QUICK,
+        n_restarts=2,
+        n_steps=60,
     )
 
 
