@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bathyscope.activations.folder import HookpointFolder
 from bathyscope.activations.shards import TORCH_DTYPES, Shard, open_shard
 from bathyscope.activations.split import held_out
-from bathyscope.artifacts import Manifest, check_file, read_manifest
+from bathyscope.artifacts import check_file
 from bathyscope.config import from_json
 from bathyscope.dictionaries.blocks import Block
 from bathyscope.errors import ArtifactError, ConfigError
-from bathyscope.files import read_json
 
 if TYPE_CHECKING:
     from bathyscope.activations.batches import BatchPosition, BatchStream
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 KIND = "activations"
 SCHEMA = 1
-INDEX = "index.json"
 SOURCES = "sources.json"
 COLUMNS = {"tokens": np.dtype("<i4"), "documents": np.dtype("<i4"), "positions": np.dtype("<i4"), "kept": np.dtype("?")}
 """Per-token files `NAME.npy` and their types."""
@@ -39,22 +38,15 @@ COLUMNS = {"tokens": np.dtype("<i4"), "documents": np.dtype("<i4"), "positions":
 Split = Literal["train", "held_out", "all"]
 
 
-class ActivationStore:
+class ActivationStore(HookpointFolder):
     """A finished folder of activations, read through memory maps."""
 
     def __init__(self, path: str | Path) -> None:
         """Open `path`. Raises ArtifactError when it is missing, unfinished, of another kind or damaged."""
-        self.path = Path(path)
-        self.manifest: Manifest = read_manifest(self.path, kind=KIND, schema=SCHEMA)
-        self._index: dict[str, Any] = read_json(check_file(self.path, self.manifest, INDEX))
+        super().__init__(path, kind=KIND, schema=SCHEMA)
         sizes = [shard["rows"] for shard in self._index["shards"]]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._shards: dict[int, Shard] = {}
-
-    @property
-    def hookpoints(self) -> list[str]:
-        """Module paths of the hookpoints, in the order asked."""
-        return list(self._index["hookpoints"])
 
     @property
     def n_rows(self) -> int:
@@ -80,21 +72,6 @@ class ActivationStore:
     def seed(self) -> int:
         """Seed of the document order and of the held-out split."""
         return int(self._index["seed"])
-
-    @property
-    def model_identity(self) -> dict[str, str]:
-        """The model that was read: name, checksum or revision, dtype, description."""
-        return dict(self._index["model"])
-
-    @property
-    def materials(self) -> tuple[Mapping[str, str], ...]:
-        """Model and texts: name, version, sha256, licence, origin."""
-        return self.manifest.materials
-
-    @property
-    def description(self) -> Mapping[str, Any]:
-        """All of `index.json`: texts with their tokens, packing, BOS token, masks and thresholds, shards."""
-        return self._index
 
     @property
     def sources(self) -> list[str]:
@@ -124,15 +101,6 @@ class ActivationStore:
     def d_model(self, hookpoint: str | None = None) -> int:
         """Width of the rows at `hookpoint` (which may be left out when there is one)."""
         return int(self._index["hookpoints"][self.hookpoint(hookpoint)])
-
-    def hookpoint(self, name: str | None = None) -> str:
-        """`name` after checking that the store has it; the only one for None. Raises ConfigError otherwise."""
-        if name is None and len(self.hookpoints) == 1:
-            return self.hookpoints[0]
-        if name not in self.hookpoints:
-            asked = "several hookpoints and none is named" if name is None else f"no hookpoint {name!r}"
-            raise ConfigError(f"{self.path} has {asked}; expected one of: {', '.join(self.hookpoints)}")
-        return str(name)
 
     def row_tokens(self) -> Int[np.ndarray, " N"]:
         """Token number of each row."""

@@ -16,8 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from bathyscope.activations.folder import INDEX
 from bathyscope.activations.shards import shard_name, write_shard
-from bathyscope.activations.store import COLUMNS, INDEX, SOURCES
+from bathyscope.activations.store import COLUMNS, SOURCES
 from bathyscope.files import write_atomic
 
 COPY_BYTES = 1 << 24

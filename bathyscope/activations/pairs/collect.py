@@ -17,12 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope import artifacts, progress, runtime
+from bathyscope.activations.folder import INDEX
 from bathyscope.activations.packing import Packing, bos_token
 from bathyscope.activations.pairs.lines import pair_lines
 from bathyscope.activations.pairs.pair import PairSet
 from bathyscope.activations.pairs.reading import Position, TokenPair, pair_batches, read_batch, token_pairs
 from bathyscope.activations.pairs.shift import differences, shift_warnings, sink_warnings
-from bathyscope.activations.pairs.store import FILE, INDEX, KIND, SCHEMA, PairStore
+from bathyscope.activations.pairs.store import FILE, KIND, SCHEMA, PairStore
 from bathyscope.activations.shards import write_shard
 from bathyscope.artifacts import Draft, Recipe
 from bathyscope.errors import ConfigError

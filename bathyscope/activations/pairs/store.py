@@ -7,9 +7,7 @@ that were read. Each file's checksum is compared when it is first used. Knows no
 
 import functools
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,28 +15,26 @@ from jaxtyping import Float, Int8
 from safetensors.torch import load_file
 from torch import Tensor
 
+from bathyscope.activations.folder import HookpointFolder
 from bathyscope.activations.pairs.halves import Halves, halve
 from bathyscope.activations.pairs.lines import read_pairs
 from bathyscope.activations.pairs.pair import Pair, PairSet
 from bathyscope.activations.pairs.shift import differences
-from bathyscope.artifacts import Manifest, check_file, read_manifest
-from bathyscope.errors import ArtifactError, ConfigError
-from bathyscope.files import read_json
+from bathyscope.artifacts import check_file
+from bathyscope.errors import ArtifactError
 
 KIND = "pairs"
 SCHEMA = 1
-INDEX, PAIRS, FILE = "index.json", "pairs.jsonl", "z-{:05d}.safetensors"
+PAIRS, FILE = "pairs.jsonl", "z-{:05d}.safetensors"
 TOKEN_COLUMNS = ("tokens_before", "tokens_after", "read_before", "read_after")
 
 
-class PairStore:
+class PairStore(HookpointFolder):
     """A finished folder of pairs."""
 
     def __init__(self, path: str | Path) -> None:
         """Open `path`. Raises ArtifactError when it is missing, unfinished, of another kind or damaged."""
-        self.path = Path(path)
-        self.manifest: Manifest = read_manifest(self.path, kind=KIND, schema=SCHEMA)
-        self._index: dict[str, Any] = read_json(check_file(self.path, self.manifest, INDEX))
+        super().__init__(path, kind=KIND, schema=SCHEMA)
 
     @property
     def name(self) -> str:
@@ -56,29 +52,9 @@ class PairStore:
         return tuple(self._index["factors"])
 
     @property
-    def hookpoints(self) -> list[str]:
-        """Module paths of the hookpoints, in the order asked."""
-        return list(self._index["hookpoints"])
-
-    @property
     def position(self) -> str:
         """Which token was read: `last` or `mean`."""
         return str(self._index["position"])
-
-    @property
-    def model_identity(self) -> dict[str, str]:
-        """The model that was read: name, checksum or revision, dtype, description."""
-        return dict(self._index["model"])
-
-    @property
-    def materials(self) -> tuple[Mapping[str, str], ...]:
-        """Model and texts: name, version, sha256, licence, origin."""
-        return self.manifest.materials
-
-    @property
-    def description(self) -> Mapping[str, Any]:
-        """All of `index.json`."""
-        return self._index
 
     @property
     def warnings(self) -> list[str]:
@@ -119,15 +95,6 @@ class PairStore:
     def directions(self) -> Int8[np.ndarray, "P C"]:
         """Which way each factor changed, see `PairSet.directions`."""
         return self.pair_set.directions
-
-    def hookpoint(self, name: str | None = None) -> str:
-        """`name` after checking that the store has it; the only one for None. Raises ConfigError otherwise."""
-        if name is None and len(self.hookpoints) == 1:
-            return self.hookpoints[0]
-        if name not in self.hookpoints:
-            asked = "several hookpoints and none is named" if name is None else f"no hookpoint {name!r}"
-            raise ConfigError(f"{self.path} has {asked}; expected one of: {', '.join(self.hookpoints)}")
-        return str(name)
 
     def d_model(self, hookpoint: str | None = None) -> int:
         """Width of the vectors at `hookpoint` (which may be left out when there is one)."""
