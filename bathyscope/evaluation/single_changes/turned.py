@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bathyscope.activations.pairs.store import PairStore
@@ -21,6 +21,10 @@ class Turned(NamedTuple):
     target_PD: Float[Tensor, "P D"]
     groups_P: Int[np.ndarray, " P"]
     """Number of each pair's group: the independent unit."""
+    pairs_P: Int[np.ndarray, " P"]
+    """Number of each pair in its store."""
+    is_turned_P: Bool[np.ndarray, " P"]
+    """Whether its sides were exchanged."""
 
     @property
     def shifts_PD(self) -> Float[Tensor, "P D"]:
@@ -65,6 +69,6 @@ def single_changes(store: PairStore, *, hookpoint: str, seed: int) -> list[Singl
 
 def _turned(both_P2D: Tensor, pairs: np.ndarray, direction_P: np.ndarray, groups_P: np.ndarray) -> Turned:
     sides_P2D = both_P2D[torch.from_numpy(pairs)].double()
-    is_down_P = torch.from_numpy(direction_P < 0)[:, None, None]
-    sides_P2D = torch.where(is_down_P, sides_P2D.flip(1), sides_P2D)
-    return Turned(sides_P2D[:, 0], sides_P2D[:, 1], groups_P[pairs])
+    is_down_P = direction_P < 0
+    sides_P2D = torch.where(torch.from_numpy(is_down_P)[:, None, None], sides_P2D.flip(1), sides_P2D)
+    return Turned(sides_P2D[:, 0], sides_P2D[:, 1], groups_P[pairs], pairs, is_down_P)

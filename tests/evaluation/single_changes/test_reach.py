@@ -16,12 +16,16 @@ def directions() -> torch.Tensor:
     return torch.linalg.qr(torch.randn(D, C, generator=torch.Generator().manual_seed(7), dtype=torch.float64)).Q.T
 
 
+def turned(z_PD: torch.Tensor, target_PD: torch.Tensor, groups_P: np.ndarray) -> Turned:
+    return Turned(z_PD, target_PD, groups_P, np.arange(len(groups_P)), np.zeros(len(groups_P), dtype=bool))
+
+
 def half(concept: int, *, seed: int, n: int = 60, noise: float = 0.05) -> Turned:
     generator = torch.Generator().manual_seed(seed)
     z_PD = torch.randn(n, D, generator=generator, dtype=torch.float64)
     size_P1 = 2 + torch.rand(n, 1, generator=generator, dtype=torch.float64)
     moved_PD = size_P1 * directions()[concept] + noise * torch.randn(n, D, generator=generator, dtype=torch.float64)
-    return Turned(z_PD, z_PD + moved_PD, np.arange(n) // 2)
+    return turned(z_PD, z_PD + moved_PD, np.arange(n) // 2)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def test_what_fits_the_choosing_half_by_luck_does_not_lead_on_the_other():
     """Pure noise: thousands of draws find a good column on four pairs, and it is worth nothing elsewhere."""
     generator = torch.Generator().manual_seed(0)
     draws = [torch.randn(2, n, D, generator=generator, dtype=torch.float64) for n in (4, 400)]
-    noise = [Turned(draw[0], draw[1], np.arange(draw.shape[1])) for draw in draws]
+    noise = [turned(draw[0], draw[1], np.arange(draw.shape[1])) for draw in draws]
     found = reach(at_random(3000, D, n_draws=1, seed=0), SingleChange("nothing", *noise))
     chosen = choose(at_random(3000, D, n_draws=1, seed=0).draws_RCD[0], noise[0])
     assert float(cosines(noise[0].shifts_PD, chosen.direction_D).mean()) > 0.25
