@@ -27,6 +27,7 @@ from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary
 from bathyscope.dictionaries.shifts.ascent import AscentSettings
 from bathyscope.dictionaries.shifts.learn import ShiftOrigin, learn_shifts
+from bathyscope.dictionaries.shifts.pairs import of_length_one
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.identifiability.supports import support_report
@@ -38,6 +39,7 @@ from bathyscope.evaluation.single_changes.candidates import (
     DICTIONARY,
     LEARNT,
     MEAN,
+    PRINCIPAL,
     Candidates,
     at_random,
     learnt,
@@ -61,7 +63,7 @@ TOGETHER = "ssae, from pairs in which several change"
 class LanguageBench:
     """Settings of `bench_language`."""
 
-    sets: tuple[str, ...] = ("lang", "gender", "binary", "corr", "truth")
+    sets: tuple[str, ...] = ("lang", "gender", "binary", "quartet", "corr", "truth")
     """Pair sets, see `bathyscope pairs --help`."""
     n_pairs: int | None = None
     """Pairs of each set; None takes each set's usual number."""
@@ -234,10 +236,12 @@ def _learnt(store: PairStore, hookpoint: str, settings: LanguageBench, folder: P
 def _ways(found: _Learnt, dictionary: Dictionary | None, settings: LanguageBench) -> list[Candidates]:
     """Everything that directions are chosen from, but for the supervised mean."""
     n, d, n_draws, seed = found.n_columns, found.shifts_PD.shape[1], settings.n_draws, settings.seed
+    alike_PD = of_length_one(found.shifts_PD)
     ways = [
         learnt(LEARNT, found.first.W_dec),
-        principal(found.shifts_PD, n),
-        unconstrained(found.shifts_PD, n, n_draws=n_draws, seed=seed),
+        principal(alike_PD, n),
+        principal(found.shifts_PD, n, name=f"{PRINCIPAL}, lengths as they are"),
+        unconstrained(alike_PD, n, n_draws=n_draws, seed=seed),
         at_random(n, d, n_draws=n_draws, seed=seed),
     ]
     if found.together is not None:

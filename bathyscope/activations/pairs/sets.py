@@ -106,6 +106,11 @@ SETS: Mapping[str, NamedSet] = {
         n=1800,
         about="BINARY(2,2): language, gender, or both, N + N + 4N pairs",
     ),
+    "quartet": NamedSet(
+        source=TemplatePairs(template="quartet"),
+        n=1600,
+        about="QUARTET(4,2): two of language, gender, tense and quality, either way; each alone in a sixteenth",
+    ),
     "corr": NamedSet(
         source=TemplatePairs(template="correlated", transitions=True),
         n=1500,

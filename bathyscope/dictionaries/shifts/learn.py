@@ -25,7 +25,7 @@ from bathyscope.dictionaries.job import require_device
 from bathyscope.dictionaries.rules import Linear
 from bathyscope.dictionaries.shifts.columns import Columns, chosen, measure, refitted, require_assignment
 from bathyscope.dictionaries.shifts.frame import Frame, frame_of
-from bathyscope.dictionaries.shifts.pairs import Checked, checked_shifts
+from bathyscope.dictionaries.shifts.pairs import Checked, checked_shifts, of_length_one
 from bathyscope.dictionaries.shifts.path import (
     PathRow,
     Problem,
@@ -133,7 +133,8 @@ class _Trail:
 
 def _walk(checked: Checked, settings: ShiftSettings, *, work: Draft | None) -> tuple[Problem, _Trail]:
     """The whole path."""
-    shifts_PD, n = checked.shifts_PD, settings.n_features
+    shifts_PD = of_length_one(checked.shifts_PD) if settings.alike else checked.shifts_PD
+    n = settings.n_features
     frame = frame_of(shifts_PD, n_columns=n, metric=settings.metric, centre=settings.centre)
     problem, trail = problem_of(shifts_PD, frame, settings), _Trail(work, settings.device)
     first = begin(problem) if warm_start(trail.rows) is None else None

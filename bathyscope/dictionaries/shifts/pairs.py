@@ -65,6 +65,11 @@ def checked_shifts(shifts_PD: Float[Tensor, "P D"], *, n_features: int) -> Check
     return Checked(used_PD, warnings)
 
 
+def of_length_one(shifts_PD: Float[Tensor, "P D"]) -> Float[Tensor, "P D"]:
+    """Every shift (none is zero) divided by its length."""
+    return shifts_PD / shifts_PD.double().norm(dim=1, keepdim=True).float()
+
+
 def _about_equal_pairs(n_zero: int, n_pairs: int) -> list[str]:
     return [f"{n_zero} of {n_pairs} pairs have equal sides and are left out"] if n_zero else []
 

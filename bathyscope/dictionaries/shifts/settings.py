@@ -17,6 +17,10 @@ class ShiftSettings:
     """C, number of columns: how many concepts are looked for."""
     metric: Metric = "whitened"
     """What length 1 of a decoder row means while learning: `plain` is the paper's."""
+    alike: bool = True
+    """Bring every shift to length 1 first, so that a pair in which little changes counts as much as one in which much
+    does. Each pair keeps its direction and its concepts, so nothing is lost of what can be identified; as they are,
+    long shifts (another language) fill the frame and short ones (another gender) are not looked at."""
     centre: bool = False
     """Take the mean shift off first. A concept that changes the same way in every pair is lost with it."""
     start: StartKind = "peaked"
@@ -47,6 +51,10 @@ class ShiftSettings:
         require_not_negative(self, "n_refined", "agreement_slack")
         if not 0 < self.ratio < 1:
             raise ConfigError(f"ratio is {self.ratio}: expected a factor between 0 and 1 from one bound to the next")
+        if self.centre and self.alike:
+            raise ConfigError(
+                "centre takes the mean shift off, which is that of shifts as they are: give alike=False too"
+            )
         if self.tolerance is not None and self.tolerance >= 1:
             raise ConfigError(f"tolerance is {self.tolerance}: expected a share of the mean square below 1")
 

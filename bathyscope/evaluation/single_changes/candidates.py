@@ -29,9 +29,9 @@ def learnt(name: str, rows_CD: Float[Tensor, "C D"]) -> Candidates:
     return Candidates(name, (rows_CD[length_C > 0] / length_C[length_C > 0, None])[None])
 
 
-def principal(shifts_PD: Float[Tensor, "P D"], n: int) -> Candidates:
+def principal(shifts_PD: Float[Tensor, "P D"], n: int, *, name: str = PRINCIPAL) -> Candidates:
     """The directions that hold most of the shifts' mean square, one after the other (no mean is taken off)."""
-    return Candidates(PRINCIPAL, _span(shifts_PD, n)[None])
+    return Candidates(name, _span(shifts_PD, n)[None])
 
 
 def unconstrained(shifts_PD: Float[Tensor, "P D"], n: int, *, n_draws: int, seed: int) -> Candidates:
