@@ -9,6 +9,7 @@ Without the second term, or without fixed variances, SparseChange has solutions 
 off here to see it. Knows encoders of images only by `image_encoder`, and nothing of where pairs come from.
 """
 
+import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from bathyscope.dictionaries.pair_losses import SmallDecoder, contrast, known_ta
 from bathyscope.errors import ConfigError
 
 WEIGHTS = "weights.safetensors"
+STARTS_APART = 1_000_003
+"""Difference between the seeds of two starts."""
 
 
 class PairBatch(NamedTuple):
@@ -113,14 +116,18 @@ class PairedSettings:
     """Steps of Adam."""
     lr: float = 3e-3
     """Learning rate; falls to 0 along a cosine."""
+    n_starts: int = 1
+    """Start weights that are tried; the one with the lowest loss after a short run is taken from its beginning."""
+    start_steps: int = 150
+    """Steps of each short run."""
     seed: int = 0
     """Seed of the start weights and of the guesses."""
     checkpoint_every: int = 200
     """Steps between checkpoints and lines of metrics.jsonl."""
 
     def __post_init__(self) -> None:
-        if min(self.n_steps, self.checkpoint_every) < 1 or self.lr <= 0:
-            raise ConfigError("n_steps, checkpoint_every and lr must be positive")
+        if min(self.n_steps, self.n_starts, self.start_steps, self.checkpoint_every) < 1 or self.lr <= 0:
+            raise ConfigError("n_steps, n_starts, start_steps, checkpoint_every and lr must be positive")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -147,7 +154,7 @@ def train_paired(source: PairSource, settings: PairedSettings, *, out: Path) -> 
     recipe = Recipe(kind="encoder", config=config, seed=settings.seed)
     if not artifacts.is_finished(out, recipe):
         with artifacts.draft(out, recipe) as work:
-            learner = _Learner(settings)
+            learner = _Learner(settings, start=_best_start(source, settings) if work.state() is None else 0)
             learner.go_on(source, work)
             tensors = {name: tensor.contiguous() for name, tensor in learner.encoder.state_dict().items()}
             save_file(tensors, work.path / WEIGHTS)
@@ -163,11 +170,24 @@ def load_paired(path: Path) -> PairedEncoder:
     return PairedEncoder(network=network.eval().requires_grad_(False), settings=settings)
 
 
+def _best_start(source: PairSource, settings: PairedSettings) -> int:
+    """The start whose short run, on the same batches, ends with the lowest loss. Knows nothing of the factors."""
+    if settings.n_starts == 1:
+        return 0
+    losses: list[float] = []
+    for start in range(settings.n_starts):
+        losses.append(
+            _Learner(dataclasses.replace(settings, n_steps=settings.start_steps), start=start).try_out(source)
+        )
+        progress.report("paired starts", start + 1, settings.n_starts, "starts", loss=losses[-1])
+    return min(range(settings.n_starts), key=lambda start: losses[start])
+
+
 class _Learner:
     """Encoder, guesses, optimiser."""
 
-    def __init__(self, settings: PairedSettings) -> None:
-        generator = torch.Generator().manual_seed(settings.seed)
+    def __init__(self, settings: PairedSettings, *, start: int) -> None:
+        generator = torch.Generator().manual_seed(settings.seed + STARTS_APART * start)
         self.settings, self.objective = settings, settings.objective
         self.encoder = ImageEncoder(settings.encoder, generator=generator)
         n_latents = settings.encoder.n_latents
@@ -178,7 +198,7 @@ class _Learner:
                 self.guess_Z = known.guesses(n_latents, seed=settings.seed)
             case SparseChange(against="reconstruction"):
                 with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(settings.seed)
+                    torch.manual_seed(settings.seed + STARTS_APART * start)
                     modules["decoder"] = self.decoder = SmallDecoder(n_latents)
             case SparseChange():
                 pass
@@ -187,13 +207,17 @@ class _Learner:
         }
         self._adam = torch.optim.Adam(self._named.values(), lr=settings.lr)
 
+    def try_out(self, source: PairSource) -> float:
+        """Mean loss of the last steps of a run of `n_steps`, which leaves nothing behind."""
+        losses = [self._step(source.batch(step), self._rate(step))[1] for step in range(self.settings.n_steps)]
+        last = losses[-max(1, len(losses) // 5) :]
+        return sum(last) / len(last)
+
     def go_on(self, source: PairSource, work: Draft) -> None:
         """Take the steps that are left, from the last checkpoint on."""
         settings = self.settings
         for step in range(restore_step(work, self._named, self._adam), settings.n_steps):
-            for group in self._adam.param_groups:
-                group["lr"] = settings.lr * 0.5 * (1 + math.cos(math.pi * step / settings.n_steps))
-            codes_NZ, loss = self._step(source.batch(step), step)
+            codes_NZ, loss = self._step(source.batch(step), self._rate(step))
             done = step + 1
             if done % settings.checkpoint_every == 0 or done == settings.n_steps:
                 left = collapse(codes_NZ)
@@ -203,13 +227,18 @@ class _Learner:
                 progress.report("paired", done, settings.n_steps, "steps", **figures)
                 save_step(work, self._named, self._adam, step=done)
 
-    def _step(self, batch: PairBatch, step: int) -> tuple[Tensor, float]:
+    def _rate(self, step: int) -> float:
+        return self.settings.lr * 0.5 * (1 + math.cos(math.pi * step / self.settings.n_steps))
+
+    def _step(self, batch: PairBatch, rate: float) -> tuple[Tensor, float]:
         """One update; the batch's codes and loss."""
+        for group in self._adam.param_groups:
+            group["lr"] = rate
         codes_NZ = self.encoder(torch.cat([batch.before_PCHW, batch.after_PCHW]))
         before_PZ, after_PZ = codes_NZ.chunk(2)
         loss = self._loss(before_PZ, after_PZ, batch)
         if not bool(torch.isfinite(loss)):
-            raise ConfigError(f"the loss is {float(loss)} at step {step}: lower lr (now {self.settings.lr:g})")
+            raise ConfigError(f"the loss is {float(loss)}: lower lr (now {self.settings.lr:g})")
         self._adam.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self._named.values(), 1.0)

@@ -74,6 +74,8 @@ class BallsRecipeSettings:
     """Steps for known targets."""
     n_sparse_steps: int = 600
     """Steps for unknown targets."""
+    n_starts: int = 3
+    """Start weights that are tried for known targets; the loss chooses."""
     batch_size: int = 64
     """Pairs per step."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -91,6 +93,7 @@ SMALL = BallsRecipeSettings(
     has_failures=False,
     n_steps=200,
     n_sparse_steps=150,
+    n_starts=1,
     batch_size=32,
     seeds=(0, 1),
     n_test=500,
@@ -179,6 +182,7 @@ def learnt(case: Case, settings: BallsRecipeSettings, *, seed: int, out: Path) -
         objective=case.objective,
         encoder=sizes,
         n_steps=settings.n_steps if is_known else settings.n_sparse_steps,
+        n_starts=settings.n_starts if is_known else 1,
         seed=seed,
     )
     source = Balls(case.balls).batches(settings.batch_size, seed=seed, told=case.told)

@@ -122,3 +122,15 @@ def test_guesses_are_within_their_range_and_the_same_for_the_same_seed():
 def test_another_kind_of_folder_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="does not exist"):
         load_paired(tmp_path / "nothing")
+
+
+def test_of_several_starts_the_loss_takes_one(tmp_path):
+    """Seed 0's own start is taken as it is with one start; with more, the run begins where the short loss is lowest."""
+    tried: list[float] = []
+    with progress.listening(lambda step: tried.append(step.figures["loss"]) if step.stage == "paired starts" else None):
+        found = train_paired(Blobs(), settings(n_starts=4, start_steps=30, n_steps=30), out=tmp_path / "four")
+    assert len(tried) == 4 and len(set(tried)) == 4
+    best = min(range(4), key=lambda start: tried[start])
+    alone = train_paired(Blobs(), settings(n_steps=30), out=tmp_path / "one")
+    is_same = torch.equal(found.network.maps.weight, alone.network.maps.weight)
+    assert is_same == (best == 0)
