@@ -7,8 +7,9 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from jaxtyping import Int
 from torch import Tensor, nn
@@ -29,8 +30,15 @@ class Forward:
     """Tokens per row, padding included, that the cache held before this call."""
     attention_mask: Tensor | None
     """The mask as given: usually [B, past + S], 0 at padding; None when every token is real."""
+    notes: dict[object, Any] = field(default_factory=dict[object, Any])
+    """What functions noted of these rows in forwards before, by whoever noted it; goes with the cache."""
+    prompt_columns: int | None = None
+    """Columns of each row, padding included, that are prompt, where whoever generates says so; None: nobody did."""
 
 
+_prompt_columns: ContextVar[int | None] = ContextVar("bathyscope_prompt_columns", default=None)
+_notes: WeakKeyDictionary[Any, dict[object, Any]] = WeakKeyDictionary()
+"""Cache of a generation → notes on its rows; two generations share nothing."""
 _running: ContextVar[Forward | None] = ContextVar("bathyscope_forward", default=None)
 
 
@@ -44,17 +52,37 @@ def current_forward() -> Forward:
 
 def announced(go_on: Callable[[], Any], inputs: dict[str, Any]) -> Any:
     """Run one forward while `current_forward()` describes it."""
-    cache = inputs.get("past_key_values")
+    outer, cache = _running.get(), inputs.get("past_key_values")
+    if outer is not None and outer.tokens_BS is not None and outer.tokens_BS is inputs.get("input_ids"):
+        return go_on()  # a block around this one has said so already
+    past_length = 0 if cache is None else int(cache.get_seq_length())
+    notes = _notes.get(cache, {}) if past_length else {}
     forward = Forward(
         tokens_BS=inputs.get("input_ids"),
-        past_length=0 if cache is None else int(cache.get_seq_length()),
+        past_length=past_length,
         attention_mask=inputs.get("attention_mask"),
+        notes=notes,
+        prompt_columns=_prompt_columns.get(),
     )
     token = _running.set(forward)
     try:
-        return go_on()
+        output = go_on()
     finally:
         _running.reset(token)
+    made = getattr(output, "past_key_values", None) if inputs.get("use_cache", True) else None
+    if made is not None and notes:
+        _notes[made] = notes
+    return output
+
+
+@contextmanager
+def prompt_of(columns: int) -> Iterator[None]:
+    """Say that the first `columns` columns of every row are prompt, in forwards inside the block."""
+    token = _prompt_columns.set(columns)
+    try:
+        yield
+    finally:
+        _prompt_columns.reset(token)
 
 
 @contextmanager

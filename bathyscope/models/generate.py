@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.models.forward import prompt_of
 from bathyscope.models.model import Model
 from bathyscope.models.padding import padded_inputs, padding_token
 from bathyscope.models.prompts import chat_tokens, prompt_tokens, stop_tokens
@@ -101,7 +102,7 @@ def _answer(
         inputs["logits_to_keep"] = 1  # a long prompt's logits can be larger than the model
     answers: list[list[int]] = [[] for _ in rows]
     going = set(range(len(rows)))
-    with torch.no_grad():
+    with torch.no_grad(), prompt_of(inputs["input_ids"].shape[1]):
         for _ in range(max_new_tokens):
             output = model.network(**inputs)
             chosen = _choose(model, output.logits[:, -1], choice)

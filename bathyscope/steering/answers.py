@@ -16,7 +16,8 @@ from bathyscope.features.index import FeatureIndex
 from bathyscope.models.generate import Generation, generate
 from bathyscope.models.model import Model
 from bathyscope.steering.effects import Text, answer_log_probs, effects, repetition
-from bathyscope.steering.operations import Clamp, RandomDirection
+from bathyscope.steering.operations.clamp import Clamp
+from bathyscope.steering.operations.random_direction import RandomDirection
 from bathyscope.steering.steer import steer
 from bathyscope.steering.targets import read_tokens
 

@@ -20,7 +20,8 @@ from bathyscope.features.index import FeatureIndex
 from bathyscope.models.generate import generate
 from bathyscope.models.model import Model
 from bathyscope.steering.effects import Effect, answer_log_probs, effects
-from bathyscope.steering.operations import Clamp, RandomDirection
+from bathyscope.steering.operations.clamp import Clamp
+from bathyscope.steering.operations.random_direction import RandomDirection
 from bathyscope.steering.steer import steer
 from bathyscope.steering.targets import read_tokens, writes_what_it_reads
 

@@ -1,9 +1,10 @@
 """`with steer(model, operations)`: every forward and generation inside the block is steered.
 
-Knows which tokens are moved (special tokens never are, unless asked) and in what order operations compose; the hooks
-themselves live in `models.hooks`.
+`steer_rows` does the same with different operations for each row of a batch. Which tokens are moved, when and how
+strongly is said by clauses; the hooks themselves live in `models.hooks`.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,78 +14,180 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bathyscope.errors import ConfigError, ModelError
-from bathyscope.models.forward import current_forward
+from bathyscope.models.forward import Forward, current_forward
 from bathyscope.models.hookpoints import resolve, width
 from bathyscope.models.hooks import replace
 from bathyscope.models.model import Model
-from bathyscope.models.prompts import special_tokens
-from bathyscope.steering.operations import Operation
+from bathyscope.steering.clause import Clause, as_clause
+from bathyscope.steering.operations.operation import Operation
+from bathyscope.steering.overlap import require_apart
+from bathyscope.steering.passing import Memory, Passing
 
 
 @dataclass(slots=True)
 class Steering:
     """What a running `steer` block has done so far."""
 
-    operations: tuple[Operation, ...]
-    """The operations, in order of application."""
+    clauses: tuple[Clause, ...]
+    """The clauses, in order of application."""
     n_tokens_moved: int = 0
-    """Tokens whose activation was changed, counted at the first operation."""
+    """Tokens whose activation was changed, counted at the first clause."""
     n_tokens_seen: int = 0
-    """Tokens that passed the first operation's hookpoint, padding and special tokens included."""
+    """Tokens that passed the first clause's hookpoint, padding and special tokens included."""
 
 
 @contextmanager
 def steer(
-    model: Model, operations: Sequence[Operation], *, skip_special: bool = True, force: bool = False
+    model: Model, operations: Sequence[Operation | Clause], *, skip_special: bool = True, force: bool = False
 ) -> Iterator[Steering]:
-    """Apply `operations`, in order, to every token of every forward inside the block, prompt and generation alike.
+    """Apply operations or clauses, in order, in every forward inside the block, prompt and generation alike.
 
-    Special tokens (BOS, chat marks, padding) are left alone unless `skip_special` is False: they carry attention
-    sinks that no dictionary was trained on. The model is unchanged after the block, exceptions included.
-    Raises ConfigError for an empty list or a width that does not fit, ModelError for an unknown hookpoint or for a
-    dictionary of another model (`force=True` attaches it all the same).
+    Special tokens (BOS, chat marks, padding) are left alone unless `skip_special` is False or a clause says otherwise:
+    they carry attention sinks that no dictionary was trained on. The model is unchanged after the block, exceptions
+    included. Raises ConfigError for an empty list, a width that does not fit, or two clauses that would hold the same
+    feature at the same tokens; ModelError for an unknown hookpoint or for a dictionary of another model (`force=True`
+    attaches it all the same).
     """
     if not operations:
         raise ConfigError("steer needs at least one operation, found an empty list")
-    state = Steering(tuple(operations))
-    special = torch.tensor(sorted(special_tokens(model))) if skip_special else None
-    with ExitStack() as stack:
-        for rank, operation in enumerate(operations):
-            hookpoint = _attach_point(model, operation, force=force)
-            stack.enter_context(replace(model, {hookpoint: _Mover(operation, state, special, counts=rank == 0)}))
+    with _attached(model, [operations], skip_special=skip_special, force=force) as state:
         yield state
+
+
+@contextmanager
+def steer_rows(
+    model: Model, rows: Sequence[Sequence[Operation | Clause]], *, skip_special: bool = True, force: bool = False
+) -> Iterator[Steering]:
+    """The same with operations of its own for each row of the batch; none leave a row as it is.
+
+    Every forward inside the block has as many rows, or a multiple of it in which copies of a row stand side by side
+    (beam search). Raises ModelError in a forward of another size.
+    """
+    if not rows:
+        raise ConfigError("steer_rows needs the operations of at least one row")
+    with _attached(model, rows, skip_special=skip_special, force=force) as state:
+        yield state
+
+
+@contextmanager
+def _attached(
+    model: Model, rows: Sequence[Sequence[Operation | Clause]], *, skip_special: bool, force: bool
+) -> Iterator[Steering]:
+    """Clauses of all rows, equal ones once, on their hookpoints."""
+    everyone = len(rows) == 1
+    of_clause: dict[int, tuple[Clause, list[int]]] = {}
+    for number, row in enumerate(rows):
+        clauses = [as_clause(given) for given in row]
+        require_apart(clauses)
+        for given, clause in zip(row, clauses, strict=True):
+            of_clause.setdefault(id(given), (clause, []))[1].append(number)
+    steering = Steering(tuple(clause for clause, _ in of_clause.values()))
+    context = _Context(model, None if everyone else len(rows))
+    with ExitStack() as stack:
+        for rank, (clause, numbers) in enumerate(of_clause.values()):
+            hookpoint = _attach_point(model, clause, force=force)
+            own = None if everyone else tuple(numbers)
+            mover = _Mover(clause if skip_special else _with_special(clause), rank, own, context, steering)
+            stack.enter_context(replace(model, {hookpoint: mover}))
+        yield steering
+
+
+@dataclass(slots=True, eq=False)
+class _Context:
+    """What the clauses of one block share."""
+
+    model: Model
+    n_rows: int | None
+    """Rows that every forward has; None for any number."""
+    passing: Passing | None = None
+    """Of the forward that is running."""
+
+    def of(self, forward: Forward, x_BSD: Tensor) -> Passing:
+        if self.passing is None or self.passing.forward is not forward:
+            shape = (x_BSD.shape[0], x_BSD.shape[1])
+            if self.n_rows is not None and shape[0] % self.n_rows:
+                raise ModelError(
+                    f"this forward has {shape[0]} rows, but operations were given for {self.n_rows}; give generate a "
+                    f"batch_size of {self.n_rows} or more"
+                )
+            memory = forward.notes.setdefault(self, Memory())
+            self.passing = Passing(self.model, forward, shape, x_BSD.device, memory)
+        return self.passing
+
+    def is_own_B(self, rows: tuple[int, ...], passing: Passing) -> Bool[Tensor, " B"]:
+        """Rows of the forward that belong to the given ones."""
+        assert self.n_rows is not None
+        copies = passing.shape[0] // self.n_rows
+        numbers_B = torch.arange(passing.shape[0], device=passing.device) // copies
+        return torch.isin(numbers_B, torch.tensor(rows, device=passing.device))
 
 
 @dataclass(slots=True)
 class _Mover:
-    """The replacement function of one operation."""
+    """The replacement function of one clause."""
 
-    operation: Operation
-    state: Steering
-    special: Tensor | None
-    counts: bool
+    clause: Clause
+    rank: int
+    rows: tuple[int, ...] | None
+    context: _Context
+    steering: Steering
 
-    def __call__(self, x_BSD: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
-        x_ND = x_BSD.flatten(0, 1)
-        delta_ND = self.operation.delta(x_ND.float())
-        mask_N = _movable(self.special)
-        if mask_N is not None:
-            delta_ND = torch.where(mask_N[:, None], delta_ND, torch.zeros_like(delta_ND))
-        if self.counts:
-            self.state.n_tokens_seen += len(x_ND)
-            self.state.n_tokens_moved += int((delta_ND != 0).any(1).sum())
-        return (x_ND + delta_ND.to(x_ND.dtype)).view_as(x_BSD)
+    def __call__(self, x_BSD: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"] | None:
+        passing = self.context.of(current_forward(), x_BSD)
+        moved_BS = self.clause.where.mask(passing)
+        if self.rows is not None:
+            moved_BS = moved_BS & self.context.is_own_B(self.rows, passing)[:, None]
+        if self.clause.gate is not None:
+            moved_BS = moved_BS & self._opened(x_BSD, passing)
+        factor_BS = self._factors(x_BSD, passing)
+        x_ND, moved_N = x_BSD.flatten(0, 1), moved_BS.flatten()
+        is_all = bool(moved_N.all())
+        before_MD = x_ND if is_all else x_ND[moved_N]
+        delta_MD = self.clause.operation.delta(before_MD.float()) if len(before_MD) else before_MD.float()
+        if factor_BS is not None:
+            factor_N = factor_BS.flatten()
+            delta_MD = delta_MD * (factor_N if is_all else factor_N[moved_N])[:, None]
+        if self.rank == 0:
+            self.steering.n_tokens_seen += len(x_ND)
+            self.steering.n_tokens_moved += int((delta_MD != 0).any(1).sum())
+        if not len(before_MD):
+            return None
+        after_MD = before_MD + delta_MD.to(x_BSD.dtype)
+        if is_all:
+            return after_MD.view_as(x_BSD)
+        after_ND = x_ND.clone()
+        after_ND[moved_N] = after_MD
+        return after_ND.view_as(x_BSD)
+
+    def _opened(self, x_BSD: Tensor, passing: Passing) -> Bool[Tensor, "B S"]:
+        gate = self.clause.gate
+        assert gate is not None
+        open_BS = gate.opens(x_BSD.flatten(0, 1).float()).view(passing.shape)
+        if not self.clause.latched:
+            return open_BS
+        open_BS = (open_BS & passing.is_real_BS & ~passing.is_special_BS).long().cummax(1).values.bool()
+        carried, number = passing.memory.carried, 2 * self.rank
+        if number in carried:
+            open_BS = open_BS | carried[number][:, None]
+        carried[number] = open_BS[:, -1]
+        return open_BS
+
+    def _factors(self, x_BSD: Tensor, passing: Passing) -> Float[Tensor, "B S"] | None:
+        if self.clause.schedule is None:
+            return None
+        carried, number = passing.memory.carried, 2 * self.rank + 1
+        factor_BS, left_B = self.clause.schedule.factors(passing, x_BSD, carried.get(number))
+        if left_B is not None:
+            carried[number] = left_B
+        return factor_BS
 
 
-def _movable(special: Tensor | None) -> Bool[Tensor, " N"] | None:
-    """Which of the B·S passing tokens may be moved; None for all of them."""
-    tokens_BS = current_forward().tokens_BS
-    if special is None or tokens_BS is None:
-        return None
-    return ~torch.isin(tokens_BS.flatten(), special.to(tokens_BS.device))
+def _with_special(clause: Clause) -> Clause:
+    return dataclasses.replace(clause, where=dataclasses.replace(clause.where, special=True))
 
 
-def _attach_point(model: Model, operation: Operation, *, force: bool) -> str:
+def _attach_point(model: Model, clause: Clause, *, force: bool) -> str:
+    operation = clause.operation
     (hookpoint,) = resolve(model, operation.hookpoint)
     trained_on = operation.model_identity
     if trained_on is not None and _weights(trained_on) != _weights(model.identity) and not force:
@@ -95,8 +198,10 @@ def _attach_point(model: Model, operation: Operation, *, force: bool) -> str:
     probe_ND = torch.zeros(1, width(model, hookpoint))
     try:
         operation.delta(probe_ND)
+        if clause.gate is not None:
+            clause.gate.opens(probe_ND)
     except RuntimeError as error:
-        raise ConfigError(f"the operation does not fit {hookpoint} of width {probe_ND.shape[1]}: {error}") from error
+        raise ConfigError(f"{clause.label} does not fit {hookpoint} of width {probe_ND.shape[1]}: {error}") from error
     return hookpoint
 
 

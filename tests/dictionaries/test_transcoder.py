@@ -15,7 +15,7 @@ from bathyscope.dictionaries.transcoder import Transcoder, TranscoderTrainee, ri
 from bathyscope.errors import ArtifactError, ConfigError
 from bathyscope.evaluation.nulls import random_dictionary
 from bathyscope.models.hooks import replace, run
-from bathyscope.steering.operations import Amplify
+from bathyscope.steering.operations.amplify import Amplify
 
 D, D_OUT, F = 32, 24, 64
 

@@ -8,7 +8,7 @@ from steering.worlds import random_dictionary
 from tiny import tiny_model
 
 from bathyscope.steering.effects import answer_log_probs, effects, repetition
-from bathyscope.steering.operations import Clamp
+from bathyscope.steering.operations.clamp import Clamp
 from bathyscope.steering.steer import steer
 
 TEXTS = [((257, 104, 101, 108), (108, 111, 32)), ((257, 115), (101, 97))]

@@ -7,8 +7,21 @@ import torch
 from steering.worlds import random_dictionary
 from tiny import D_MODEL
 
+from bathyscope.dictionaries.rules import Linear, Positive
 from bathyscope.errors import ConfigError
-from bathyscope.steering.operations import Add, Amplify, Clamp, RandomDirection
+from bathyscope.models.hooks import run
+from bathyscope.models.prompts import text_tokens
+from bathyscope.steering.operations.add import Add
+from bathyscope.steering.operations.affine import Affine
+from bathyscope.steering.operations.amplify import Amplify
+from bathyscope.steering.operations.calibrate import Calibrate
+from bathyscope.steering.operations.cap import Cap
+from bathyscope.steering.operations.clamp import Clamp
+from bathyscope.steering.operations.enforce import Enforce
+from bathyscope.steering.operations.features import codes_of
+from bathyscope.steering.operations.project_out import ProjectOut
+from bathyscope.steering.operations.random_direction import RandomDirection
+from bathyscope.steering.operations.strength import Strength, typical_norm
 
 
 @pytest.fixture
@@ -86,13 +99,13 @@ def test_features_out_of_range_are_refused(dictionary):
 
 
 def test_add_has_the_given_length_whatever_the_direction_s(x_ND):
-    delta = Add(torch.arange(D_MODEL).float() * 9, 2.5, "layers.1").delta(x_ND)
+    delta = Add(torch.arange(D_MODEL).float() * 9, Strength(2.5, 1.0, "activation"), "layers.1").delta(x_ND)
     torch.testing.assert_close(delta.norm(dim=1), torch.full((20,), 2.5))
 
 
 def test_a_direction_of_another_shape_or_length_zero_is_refused():
-    with pytest.raises(ConfigError, match="one non-zero vector"):
-        Add(torch.zeros(D_MODEL), 1.0, "layers.1")
+    with pytest.raises(ConfigError, match="one non-zero, finite vector"):
+        Add(torch.zeros(D_MODEL), Strength(1.0, 1.0, "activation"), "layers.1")
 
 
 def test_random_direction_moves_each_token_as_far_along_one_line(dictionary, x_ND):
@@ -107,3 +120,82 @@ def test_random_direction_moves_each_token_as_far_along_one_line(dictionary, x_N
 def test_a_dictionary_without_a_hookpoint_cannot_steer(dictionary):
     with pytest.raises(ConfigError, match="which hookpoint"):
         Clamp(dataclasses.replace(dictionary, hookpoint=None), (5,), 1.0)
+
+
+def test_calibrate_without_beta_is_amplify_by_minus_one(dictionary, x_ND):
+    nothing = Strength(0.0, 1.0, "activation")
+    expected = Amplify(dictionary, (3, 8), -1.0).delta(x_ND)
+    torch.testing.assert_close(Calibrate(dictionary, (3, 8), nothing).delta(x_ND), expected)
+
+
+def test_calibrate_adds_beta_times_the_mean_row(dictionary, x_ND):
+    S_MD = dictionary.W_dec[[3, 8]]
+    expected = -torch.relu(x_ND @ S_MD.T) @ S_MD + 1.5 * 2.0 * S_MD.mean(0)
+    torch.testing.assert_close(Calibrate(dictionary, (3, 8), Strength(1.5, 2.0, "norm")).delta(x_ND), expected)
+
+
+def test_enforce_keeps_the_length_and_gives_what_is_lacking_most(dictionary, x_ND):
+    moved = x_ND + Enforce(dictionary, (3, 8), Strength(2.5, 1.0, "activation")).delta(x_ND)
+    torch.testing.assert_close(moved.norm(dim=1), x_ND.norm(dim=1), atol=1e-4, rtol=1e-5)
+    h = ((x_ND - dictionary.b_dec) @ dictionary.W_enc + dictionary.b_enc)[:, [3, 8]]
+    g = torch.relu(2.5 - torch.relu(h))
+    rows = (g.sum(1) > 0).nonzero()[:, 0]
+    by_hand = x_ND + 2.5 * (g / g.sum(1, keepdim=True)) @ dictionary.W_dec[[3, 8]]
+    by_hand *= x_ND.norm(dim=1, keepdim=True) / by_hand.norm(dim=1, keepdim=True)
+    assert len(rows) > 5
+    torch.testing.assert_close(moved[rows], by_hand[rows], atol=1e-4, rtol=1e-4)
+
+
+def test_enforce_changes_nothing_where_nothing_is_lacking(dictionary, x_ND):
+    tiny = Strength(1e-3, 1.0, "activation")
+    delta = Enforce(dictionary, (3, 8), tiny).delta(x_ND)
+    h = ((x_ND - dictionary.b_dec) @ dictionary.W_enc + dictionary.b_enc)[:, [3, 8]]
+    is_full = (h > 1e-3).all(1)
+    assert bool(is_full.any())
+    assert not delta[is_full].any()
+
+
+def test_project_out_erases_directions_that_are_not_orthogonal_where_amplify_does_not(dictionary, x_ND):
+    S_MD = torch.stack([dictionary.W_dec[3], dictionary.W_dec[3] + dictionary.W_dec[8]])
+    moved = x_ND + ProjectOut(S_MD, "layers.1").delta(x_ND)
+    torch.testing.assert_close(moved @ S_MD.T, torch.zeros(20, 2), atol=1e-4, rtol=0)
+    literal = x_ND + Amplify(dictionary, (3, 8), -1.0).delta(x_ND)
+    assert float(torch.relu(literal @ dictionary.W_dec[[3, 8]].T).max()) > 1e-2
+
+
+def test_cap_only_takes_what_is_above(x_ND):
+    u_D = torch.eye(D_MODEL)[4]
+    moved = x_ND + Cap(u_D * 3, Strength(0.5, 1.0, "activation"), "layers.1").delta(x_ND)
+    torch.testing.assert_close(moved[:, 4], x_ND[:, 4].clamp_max(0.5))
+    assert torch.equal(moved[:, :4], x_ND[:, :4])
+
+
+def test_affine_maps_the_coordinate(x_ND):
+    u_D = torch.eye(D_MODEL)[4]
+    moved = x_ND + Affine(u_D, -2.0, Strength(3.0, 0.5, "norm"), "layers.1").delta(x_ND)
+    torch.testing.assert_close(moved[:, 4], -2 * x_ND[:, 4] + 1.5)
+    assert not Affine(u_D, 1.0, None, "layers.1").delta(x_ND).any()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_strength_that_is_no_number_is_refused(dictionary, value):
+    with pytest.raises(ConfigError, match="no length"):
+        Strength(value, 1.0, "norm")
+    with pytest.raises(ConfigError, match="observed maxima"):
+        Clamp(dictionary, (5,), value)
+
+
+def test_a_strength_says_its_unit(dictionary, tiny_model):
+    assert Strength.of_maximum(3.0, dictionary, 5).amount == 6.0
+    with pytest.raises(ConfigError, match="feature 5 has no observed maximum"):
+        Strength.of_maximum(3.0, dataclasses.replace(dictionary, max_activation=None), 5)
+    typical = typical_norm(tiny_model, "layers.1", ["hello there", "some other text"])
+    x_SD = run(tiny_model, torch.tensor([text_tokens(tiny_model, "hello there")]), "layers.1")["layers.1"][0, 1:]
+    assert float(x_SD.norm(dim=1).min()) * 0.5 < typical < float(x_SD.norm(dim=1).max()) * 2
+
+
+@pytest.mark.parametrize("rule", [Positive(), Linear()])
+def test_codes_of_some_features_are_those_of_the_whole_dictionary(dictionary, x_ND, rule):
+    pointwise = dataclasses.replace(dictionary, rule=rule)
+    expected = pointwise.encode(x_ND).dense()[:, [7, 2]]
+    torch.testing.assert_close(codes_of(pointwise, x_ND, [7, 2]), expected)

@@ -8,7 +8,11 @@ from tiny import D_MODEL, tiny_model
 from bathyscope.errors import ConfigError, ModelError
 from bathyscope.models.generate import generate
 from bathyscope.models.hooks import run
-from bathyscope.steering.operations import Add, Amplify, Clamp, RandomDirection
+from bathyscope.steering.operations.add import Add
+from bathyscope.steering.operations.amplify import Amplify
+from bathyscope.steering.operations.clamp import Clamp
+from bathyscope.steering.operations.random_direction import RandomDirection
+from bathyscope.steering.operations.strength import Strength
 from bathyscope.steering.steer import steer
 
 BOS, PLAIN = 257, [104, 101, 108, 108, 111, 32, 115, 101, 97]
@@ -109,13 +113,16 @@ def test_a_dictionary_of_another_model_is_refused_unless_forced(dictionary):
 def test_a_vector_of_another_width_is_refused_before_anything_runs(model):
     with (
         pytest.raises(ConfigError, match=f"width {D_MODEL}"),
-        steer(model, [Add(torch.ones(D_MODEL + 1), 1.0, "layers.1")]),
+        steer(model, [Add(torch.ones(D_MODEL + 1), Strength(1.0, 1.0, "activation"), "layers.1")]),
     ):
         pass
 
 
 def test_an_unknown_hookpoint_and_an_empty_list_are_refused(model, dictionary):
-    with pytest.raises(ModelError, match=r"layers\.9"), steer(model, [Add(torch.ones(D_MODEL), 1.0, "layers.9")]):
+    with (
+        pytest.raises(ModelError, match=r"layers\.9"),
+        steer(model, [Add(torch.ones(D_MODEL), Strength(1.0, 1.0, "activation"), "layers.9")]),
+    ):
         pass
     with pytest.raises(ConfigError, match="at least one operation"), steer(model, []):
         pass

@@ -266,7 +266,7 @@ def test_decoding_needs_the_tokens_where_each_is_normalised(tmp_path: Path) -> N
 
 
 def test_codes_of_normalised_tokens_do_not_steer(tmp_path: Path) -> None:
-    from bathyscope.steering.operations import Amplify
+    from bathyscope.steering.operations.amplify import Amplify
 
     files.openai_gpt2(tmp_path / "resid_post_mlp_v5_32k" / "autoencoders" / "8.pt")
     found = load_dictionary(tmp_path / "resid_post_mlp_v5_32k" / "autoencoders" / "8.pt")

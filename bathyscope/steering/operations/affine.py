@@ -1,0 +1,51 @@
+"""`Affine`: an affine map of the coordinate along a direction."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from bathyscope.errors import ConfigError
+from bathyscope.steering.operations.directions import require_direction, unit
+from bathyscope.steering.operations.strength import Strength
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine:
+    """Map the coordinate along a direction: `x' = x + ((scale - 1)·(x·u) + shift) u`.
+
+    scale 0 with a shift holds the coordinate at the shift, whatever it was; scale 1 is `Add`; scale 0 and no shift
+    takes the direction out.
+    """
+
+    direction_D: Float[Tensor, " D"]
+    """Direction in the space of the hookpoint; its length is ignored."""
+    scale: float
+    """Factor of what is there."""
+    shift: Strength | None
+    """What is added to it; None is nothing."""
+    at: str
+    """Hookpoint."""
+
+    def __post_init__(self) -> None:
+        require_direction(self.direction_D)
+        if not math.isfinite(self.scale):
+            raise ConfigError(f"scale is {self.scale}, expected a number")
+
+    @property
+    def hookpoint(self) -> str:
+        """The hookpoint given as `at`."""
+        return self.at
+
+    @property
+    def model_identity(self) -> Mapping[str, str] | None:
+        """None: a bare vector does not say where it was read."""
+        return None
+
+    def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """The move of the coordinate, along the direction."""
+        unit_D = unit(self.direction_D, x_ND)
+        shift = 0.0 if self.shift is None else self.shift.amount
+        return ((self.scale - 1) * (x_ND @ unit_D) + shift)[:, None] * unit_D

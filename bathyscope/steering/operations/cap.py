@@ -1,0 +1,41 @@
+"""`Cap`: no more than so much of a direction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathyscope.steering.operations.directions import require_direction, unit
+from bathyscope.steering.operations.strength import Strength
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cap:
+    """Bring the part along a direction down to a bound where it is above: `x' = x - ReLU(x·u - most) u`."""
+
+    direction_D: Float[Tensor, " D"]
+    """Direction in the space of the hookpoint; its length is ignored."""
+    most: Strength
+    """Largest x·u that is left alone."""
+    at: str
+    """Hookpoint."""
+
+    def __post_init__(self) -> None:
+        require_direction(self.direction_D)
+
+    @property
+    def hookpoint(self) -> str:
+        """The hookpoint given as `at`."""
+        return self.at
+
+    @property
+    def model_identity(self) -> Mapping[str, str] | None:
+        """None: a bare vector does not say where it was read."""
+        return None
+
+    def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+        """Minus what is above the bound; exact zeros below it."""
+        unit_D = unit(self.direction_D, x_ND)
+        return -torch.relu(x_ND @ unit_D - self.most.amount)[:, None] * unit_D
