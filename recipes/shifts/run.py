@@ -22,6 +22,7 @@ from bathyscope.activations.pairs.sets import pair_set
 from bathyscope.activations.pairs.store import PairStore
 from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.shifts.learn import ShiftOrigin, learn_shifts
+from bathyscope.dictionaries.shifts.pairs import of_length_one
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.evaluation.expected import outside, read_expected
 from bathyscope.evaluation.intervals import bootstrap, by_document
@@ -45,9 +46,9 @@ class Sentences:
     """Bundled name, local folder, .gguf file or Hub id."""
     hookpoint: str = "layers.15"
     """Where sentences are read and moved."""
-    n_pairs: int = 900
-    """Pairs of sentences; both factors change in four of six."""
-    n_columns: int = 4
+    n_pairs: int = 1600
+    """Pairs of sentences; two of four factors change in three of four."""
+    n_columns: int = 8
     """Columns of the dictionary."""
     n_draws: int = 5
     """Draws of random columns."""
@@ -84,11 +85,11 @@ def measure(settings: ShiftsRecipeSettings, out: Path) -> list[Score]:
 
 
 def sentence_rows(settings: Sentences, out: Path, *, seed: int) -> Iterator[Score]:
-    """Columns from pairs in which language and gender change together, tested where one of them changes."""
+    """Columns from pairs in which two of language, gender, tense and quality change, tested where one does."""
     model = load_model(settings.model)
     store = collect_pairs(
         model,
-        pair_set("binary", n=settings.n_pairs, seed=seed),
+        pair_set("quartet", n=settings.n_pairs, seed=seed),
         out=out / "pairs",
         hookpoint=settings.hookpoint,
         settings=PairSettings(position="mean"),
@@ -107,7 +108,7 @@ def sentence_rows(settings: Sentences, out: Path, *, seed: int) -> Iterator[Scor
     )
     ways = [
         learnt("ssae", dictionary.W_dec),
-        principal(together_PD, settings.n_columns),
+        principal(of_length_one(together_PD), settings.n_columns),
         at_random(settings.n_columns, store.d_model(), n_draws=settings.n_draws, seed=seed),
     ]
     for change in single_changes(store, hookpoint=settings.hookpoint, seed=seed):
