@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
     from bathyscope.activations.pairs.counterfactuals import Ask, CounterfactualSettings, write_counterfactuals
     from bathyscope.activations.pairs.draw import draw_pairs
-    from bathyscope.activations.pairs.endpoint import EndpointWriter
     from bathyscope.activations.pairs.lines import read_pairs
     from bathyscope.activations.pairs.pair import Pair, PairSet, by_transition
     from bathyscope.activations.pairs.parallel import ParallelVerses
     from bathyscope.activations.pairs.sets import pair_set
     from bathyscope.activations.pairs.store import PairStore
     from bathyscope.activations.pairs.template import Template, read_template
-    from bathyscope.activations.pairs.writer import LocalWriter
     from bathyscope.activations.store import ActivationStore
     from bathyscope.activations.text import Mixture, Texts
     from bathyscope.activations.through import Through
@@ -90,6 +88,8 @@ if TYPE_CHECKING:
     from bathyscope.features.settings import IndexSettings
     from bathyscope.models.generate import generate
     from bathyscope.models.load import load_model
+    from bathyscope.models.writers.endpoint import EndpointWriter
+    from bathyscope.models.writers.writer import LocalWriter
     from bathyscope.steering.operations import Add, Amplify, Clamp, RandomDirection
     from bathyscope.steering.steer import steer
     from bathyscope.web.export import export
@@ -121,7 +121,7 @@ _WHERE = {
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
-    "EndpointWriter": "bathyscope.activations.pairs.endpoint",
+    "EndpointWriter": "bathyscope.models.writers.endpoint",
     "Exchanges": "bathyscope.circuits.interchange",
     "FeatureIndex": "bathyscope.features.index",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
@@ -137,7 +137,7 @@ _WHERE = {
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
-    "LocalWriter": "bathyscope.activations.pairs.writer",
+    "LocalWriter": "bathyscope.models.writers.writer",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
     "MemberSettings": "bathyscope.dictionaries.train_many",

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bathyscope.activations.pairs import endpoint as module
-from bathyscope.activations.pairs.endpoint import EndpointWriter
-from bathyscope.activations.pairs.writer import Answer
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.models.writers import endpoint as module
+from bathyscope.models.writers.endpoint import EndpointWriter
+from bathyscope.models.writers.writer import Answer
 
 Reply = Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]
 

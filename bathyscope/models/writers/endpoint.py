@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from bathyscope.activations.pairs.writer import Answer
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.models.writers.writer import Answer
 
 log = logging.getLogger(__name__)
 
