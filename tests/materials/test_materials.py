@@ -13,7 +13,7 @@ import pytest
 
 from bathyscope import materials
 from bathyscope.errors import ArtifactError, DeviceError, ModelError
-from bathyscope.material_entry import MaterialEntry, MaterialFile, MaterialPart
+from bathyscope.material_entry import MaterialEntry, MaterialFile
 from bathyscope.materials import fetch, known
 
 POEM = b"Deep in the sea\n" * 100
