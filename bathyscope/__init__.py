@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from bathyscope.models.generate import generate
     from bathyscope.models.load import load_model
     from bathyscope.models.writers.endpoint import EndpointWriter
-    from bathyscope.models.writers.writer import LocalWriter
+    from bathyscope.models.writers.local import LocalWriter
     from bathyscope.steering.operations import Add, Amplify, Clamp, RandomDirection
     from bathyscope.steering.steer import steer
     from bathyscope.web.export import export
@@ -137,7 +137,7 @@ _WHERE = {
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
-    "LocalWriter": "bathyscope.models.writers.writer",
+    "LocalWriter": "bathyscope.models.writers.local",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
     "MemberSettings": "bathyscope.dictionaries.train_many",

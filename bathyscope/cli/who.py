@@ -7,7 +7,7 @@ import tyro
 
 from bathyscope.models.load import DType, load_model
 from bathyscope.models.writers.endpoint import EndpointWriter
-from bathyscope.models.writers.writer import LocalWriter
+from bathyscope.models.writers.local import LocalWriter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

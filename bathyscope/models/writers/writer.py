@@ -1,13 +1,14 @@
-"""`Writer`: whatever answers prompts with texts; here a local model. An endpoint is in `endpoint`."""
+"""What is asked of a language model, what it answers, and what anything that answers must do.
 
-import hashlib
+A `Writer` continues prompts with texts. A `Judge` also says how likely each of a few answers is. A model of this
+machine is in `local`, one behind an address in `endpoint`.
+"""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from bathyscope.errors import ConfigError
-from bathyscope.models.generate import generate
-from bathyscope.models.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,40 @@ class Answer:
     """The answer, as it came."""
     ended: bool
     """False when it was cut off by a limit."""
+    n_read: int = 0
+    """Tokens that were read for it, where that is known."""
+    n_written: int = 0
+    """Tokens that were written, where that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A prompt that is answered with one of few words, at one place or at several."""
+
+    prompt: str
+    """The message."""
+    choices: tuple[str, ...]
+    """The words, each a single token of the judge."""
+    pieces: tuple[str, ...] = ("",)
+    """The answer as far as it is given: behind each piece one of the choices is due."""
+    filler: str = ""
+    """What stands at each place once it is passed (the judge does not see its own answers)."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.choices)) < max(2, len(self.choices)) or not self.pieces:
+            raise ConfigError(f"a question needs two different choices and a place, found {self.choices}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How likely a judge finds each choice at each place of a question."""
+
+    p: tuple[tuple[float, ...], ...] | None
+    """Probability of each choice as the next word, place by place; None where the judge chose none of them."""
+    n_read: int = 0
+    """Tokens that were read for it, where that is known."""
+    n_written: int = 0
+    """Tokens that were written, where that is known."""
 
 
 @runtime_checkable
@@ -39,44 +74,15 @@ class Writer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalWriter:
-    """A model on this machine."""
-
-    model: Model
-    """The model; its chat template is used if it has one."""
-    max_new_tokens: int = 96
-    """Longest answer."""
-    temperature: float = 0.0
-    """0 takes the likeliest token; above, tokens are drawn."""
-    seed: int = 0
-    """Seed of the draws."""
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or not 0 <= self.temperature < float("inf"):
-            raise ConfigError("max_new_tokens is at least 1, temperature at least 0")
+@runtime_checkable
+class Judge(Writer, Protocol):
+    """A writer that also chooses."""
 
     @property
-    def identity(self) -> dict[str, str | float]:
-        """The weights and how tokens are chosen."""
-        settings = {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature, "seed": self.seed}
-        return {"writer": "local", **self.model.identity, **settings}
+    def fills(self) -> bool:
+        """Whether it answers questions with more than one place."""
+        ...
 
-    @property
-    def materials(self) -> tuple[Mapping[str, str], ...]:
-        """Those of the model."""
-        return self.model.materials
-
-    def write(self, prompts: Sequence[str]) -> list[Answer]:
-        """Answers of the model; draws depend on the seed and on the prompts of the batch alone."""
-        content = hashlib.sha256("\0".join([str(self.seed), *prompts]).encode()).digest()
-        seed = int.from_bytes(content[:4], "little")
-        found = generate(
-            self.model,
-            prompts,
-            max_new_tokens=self.max_new_tokens,
-            temperature=self.temperature,
-            seed=seed,
-            batch_size=max(1, len(prompts)),
-        )
-        return [Answer(each.text, each.ended) for each in found]
+    def choose(self, questions: Sequence[Question]) -> list[Verdict]:
+        """One verdict per question, in their order. Raises ModelError when they cannot be had."""
+        ...
