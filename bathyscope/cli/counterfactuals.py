@@ -6,7 +6,7 @@ from pathlib import Path
 from bathyscope.activations.pairs.counterfactuals import Ask, CounterfactualSettings, write_counterfactuals
 from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result
-from bathyscope.cli.who import LocalSettings, Who, writer
+from bathyscope.cli.who import LocalSettings, Who, answerer
 from bathyscope.errors import ConfigError
 
 
@@ -30,7 +30,11 @@ def run(config: Counterfactuals) -> None:
     """Ask, and print how many answers were of which class."""
     asks = [_ask(words) for words in config.ask]
     written = write_counterfactuals(
-        list(config.text), asks, writer(config.who, seed=config.settings.seed), out=config.out, settings=config.settings
+        list(config.text),
+        asks,
+        answerer(config.who, seed=config.settings.seed),
+        out=config.out,
+        settings=config.settings,
     )
     counts = {f"answers {kind}": count for kind, count in written.counts.items()}
     figures = {"counterfactuals": str(written.path), "pairs": str(written.path / "pairs.jsonl")}

@@ -49,9 +49,11 @@ Who = (
     | Annotated[EndpointSettings, tyro.conf.subcommand("endpoint")]
 )
 """Who answers."""
+JUDGE = LocalSettings(model="qwen2.5-coder-1.5b-instruct")
+"""The bundled model that describes and judges unless another is named."""
 
 
-def writer(who: LocalSettings | EndpointSettings, *, seed: int) -> LocalWriter | EndpointWriter:
+def answerer(who: LocalSettings | EndpointSettings, *, seed: int) -> LocalWriter | EndpointWriter:
     """The answerer that the options describe, loaded and ready."""
     match who:
         case LocalSettings(model=name, max_new_tokens=limit, temperature=temperature):

@@ -10,8 +10,7 @@ from bathyscope.activations.pairs.counterfactuals import Ask, write_counterfactu
 from bathyscope.activations.pairs.store import PairStore
 from bathyscope.activations.text import Texts
 from bathyscope.cli import main
-from bathyscope.cli.who import EndpointSettings
-from bathyscope.cli.who import writer as writer_of
+from bathyscope.cli.who import EndpointSettings, answerer
 from bathyscope.models.writers.endpoint import EndpointWriter
 from bathyscope.models.writers.writer import Answer
 
@@ -123,6 +122,6 @@ def test_the_endpoint_is_asked_as_the_options_say(monkeypatch):
         temperature=0.5,
         timeout_seconds=3.0,
     )
-    assert writer_of(place, seed=0) == EndpointWriter(
+    assert answerer(place, seed=0) == EndpointWriter(
         url=place.url, name="m", key_variable="SOME_KEY", max_new_tokens=9, temperature=0.5, timeout_seconds=3.0
     )

@@ -1,4 +1,4 @@
-"""What is said to language models, as files that a person can edit: `{places}` are filled, all else is sent as it is."""
+"""What is said to language models, as files to edit: `{places}` are filled, all else is sent as it is."""
 
 import hashlib
 import re

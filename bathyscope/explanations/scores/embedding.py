@@ -37,7 +37,8 @@ class Embedding:
 
 def mean_embedding(model: Model) -> Embed:
     """Texts as the mean of their tokens' input embeddings, less the mean over the vocabulary."""
-    W_VD: Tensor = model.network.get_input_embeddings().weight.detach().float().cpu()
+    (weights_VD,) = model.network.get_input_embeddings().parameters()
+    W_VD = weights_VD.detach().float().cpu()
     mean_D = W_VD.mean(0)
 
     def embed(texts: Sequence[str]) -> Float[Tensor, "N D"]:

@@ -1,4 +1,4 @@
-"""Intruder: which of these passages does not belong? No explanation is shown: it measures the feature, not the words."""
+"""Intruder: which of these passages does not belong? It measures the feature, not the words: none are shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
