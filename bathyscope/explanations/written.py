@@ -46,7 +46,7 @@ class WriteSettings:
 
     source: Literal["contexts", "words"] = "contexts"
     """Passages on which the feature fires, beside some on which it nearly does; or its words by mutual information."""
-    features: tuple[int, ...] = ()
+    only: tuple[int, ...] = ()
     """Features to explain; without any, `n_features` are drawn."""
     n_features: int = 50
     """Features drawn among those that fire often enough."""
@@ -166,10 +166,10 @@ def chosen_features(index: FeatureIndex, settings: WriteSettings) -> list[int]:
 
     Raises ConfigError for one that does not exist, and when none fires often enough.
     """
-    if settings.features:
-        for feature in settings.features:
+    if settings.only:
+        for feature in settings.only:
             index.feature(feature)
-        return sorted(set(settings.features))
+        return sorted(set(settings.only))
     often = np.flatnonzero(index.features["n_fires"].to_numpy() >= settings.min_fires)
     if len(often) == 0:
         raise ConfigError(f"no feature of {index.path} fires {settings.min_fires} times; lower min_fires")

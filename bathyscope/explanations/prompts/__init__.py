@@ -17,7 +17,7 @@ PLACES: Mapping[str, tuple[str, ...]] = {
     "detection": ("explanation", "text"),
     "fuzzing": ("explanation", "text"),
     "intruder": ("passages",),
-    "simulation": ("explanation", "text"),
+    "simulation": ("explanation",),
     "specificity": ("explanation", "text"),
 }
 """Every prompt, and the places that its text must have."""

@@ -11,6 +11,8 @@ from bathyscope.models.writers.writer import Judge, Question, Verdict
 YES_NO = ("Yes", "No")
 LEAST_MASS = 0.05
 """A judge that gives all choices together less than this has not answered."""
+DIGITS = 4
+"""Decimals that are kept: what a judge has read before moves the later ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,4 +45,4 @@ def shares(verdict: Verdict) -> tuple[float, ...] | None:
     if verdict.p is None or sum(verdict.p[0]) < LEAST_MASS:
         return None
     total = sum(verdict.p[0])
-    return tuple(p / total for p in verdict.p[0])
+    return tuple(round(p / total, DIGITS) for p in verdict.p[0])

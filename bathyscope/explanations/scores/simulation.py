@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bathyscope.explanations.passages import Passage
 from bathyscope.explanations.prompts import Prompt
+from bathyscope.explanations.scores.detection import DIGITS
 from bathyscope.explanations.scores.measured import Measured, Statistic, measured
 from bathyscope.models.writers.writer import Judge, Question, Verdict
 
@@ -31,17 +32,13 @@ class Simulation:
     def measure(self, explanation: str, passages: Sequence[Passage]) -> list[Measured]:
         """Truth is the feature's activation at each token, as a share of its maximum."""
         shown = [[shown_token(string) for string in passage.strings] for passage in passages]
-        prompts = [self.prompt.fill(explanation=explanation, text="".join(tokens).strip()) for tokens in shown]
+        prompt = self.prompt.fill(explanation=explanation)
         if self.judge.fills:
             pieces = [tuple(f"{token}{SIGN}" for token in tokens) for tokens in shown]
-            questions = [
-                Question(prompt=prompt, choices=LEVELS, pieces=each, filler=UNKNOWN)
-                for prompt, each in zip(prompts, pieces, strict=True)
-            ]
+            questions = [Question(prompt=prompt, choices=LEVELS, pieces=each, filler=UNKNOWN) for each in pieces]
             values = [expected(verdict) for verdict in self.judge.choose(questions)]
         else:
-            asked = [f"{prompt}\n{listed(tokens)}" for prompt, tokens in zip(prompts, shown, strict=True)]
-            answers = self.judge.write(asked)
+            answers = self.judge.write([f"{prompt}\n{listed(tokens)}" for tokens in shown])
             values = [parsed(answer.text, len(tokens)) for answer, tokens in zip(answers, shown, strict=True)]
         return [
             measured(passage, tuple(value / max(passage.maximum, 1e-12) for value in passage.values), value)
@@ -63,7 +60,8 @@ def expected(verdict: Verdict) -> tuple[float, ...] | None:
     """The expected digit at each place."""
     if verdict.p is None or any(sum(p) <= 0 for p in verdict.p):
         return None
-    return tuple(sum(level * p for level, p in enumerate(place)) / sum(place) for place in verdict.p)
+    levels = (sum(level * p for level, p in enumerate(place)) / sum(place) for place in verdict.p)
+    return tuple(round(level, DIGITS) for level in levels)
 
 
 def parsed(text: str, n_tokens: int) -> tuple[float, ...] | None:
