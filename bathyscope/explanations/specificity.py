@@ -40,11 +40,11 @@ class Specificity:
 
 
 def levels(rows: Mapping[str, Sequence[Measured]], *, seed: int) -> list[Score]:
-    """For each condition and group of passages the mean level, and the share at 3 (from 2.5 on)."""
+    """For each condition and group of passages with answers the mean level, and the share at 3 (from 2.5 on)."""
     found: list[Score] = []
     for condition, measured_rows in rows.items():
         for group in GROUPS:
-            own = [row for row in measured_rows if row.group == group]
+            own = [row for row in measured_rows if row.group == group and row.value is not None]
             if not own:
                 continue
             found.append(score(condition, f"specificity: mean level ({group})", figure([own], "accuracy", seed=seed)))

@@ -54,7 +54,7 @@ class WriteSettings:
     """Fewest firings of a feature that is drawn."""
     n_firing: int = 6
     """Passages with firing that are shown, the strongest interval first."""
-    n_quiet: int = 2
+    n_quiet: int = 0
     """Passages without firing that are shown as contrast; 0 shows none."""
     n_words: int = 12
     """Longest description that is asked for; one of more than three times as many words is no answer."""
@@ -232,10 +232,10 @@ def _prompt(index: FeatureIndex, words: Explanations | None, settings: WriteSett
     if len(fires) < 2:
         return None
     quiet = spread(explaining, ("near miss", "silent"), n=settings.n_quiet)
-    contrast = "It does not fire on: " + ", ".join(json.dumps(p.text, ensure_ascii=False) for p in quiet)
+    contrast = "\n".join(["", "Passages without any mark:", *(f"- {passage.text}" for passage in quiet), ""])
     return prompt("explain-contexts", settings.prompts).fill(
         n_words=str(settings.n_words),
-        fires=", ".join(json.dumps(passage.marked(), ensure_ascii=False) for passage in fires),
+        fires="\n".join(f"- {passage.marked()}" for passage in fires),
         quiet=contrast if quiet else "",
     )
 
