@@ -51,11 +51,16 @@ def texts() -> dict[int, str]:
 
 
 class Reader:
-    """A judge who looks whether the letter stands in the text; `fails_after` questions it cannot be reached."""
+    """A judge who looks whether the letter stands in the text; after `fails_after` questions it is gone.
+
+    Asked for a description it `says` what it is told to, or else names the first letter that is marked.
+    """
 
     materials = ()
 
-    def __init__(self, *, fills: bool = True, fails_after: int | None = None, says: str = "the letter z") -> None:
+    def __init__(
+        self, *, fills: bool = True, fails_after: int | None = None, says: str | None = "the letter z"
+    ) -> None:
         self.fills, self.says, self.left = fills, says, fails_after
         self.asked: list[str] = []
 
@@ -69,7 +74,8 @@ class Reader:
     def _said(self, prompt: str) -> Answer:
         self._count(prompt)
         if "strengths" not in prompt:
-            return Answer(self.says, True, 10, 3)
+            marked = re.findall("<<(.)>>", prompt) or ["?"]
+            return Answer(self.says or f"the letter {marked[0]}", True, 10, 3)
         lines = re.findall(r"^(.*):\?$", prompt, flags=re.MULTILINE)
         letter = _letter(prompt)
         return Answer("\n".join(f"{token}:{9 if letter in token else 0}" for token in lines), True, 10, 3)
