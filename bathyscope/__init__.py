@@ -83,7 +83,11 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
     from bathyscope.explanations.explain import explain
+    from bathyscope.explanations.explained import explained
     from bathyscope.explanations.mutual_information import MutualInformation
+    from bathyscope.explanations.passages import PassageSettings
+    from bathyscope.explanations.scores.judged import JudgeSettings, judge_explanations
+    from bathyscope.explanations.written import WriteSettings, Written, write_explanations
     from bathyscope.features.index import FeatureIndex, index_features
     from bathyscope.features.settings import IndexSettings
     from bathyscope.models.generate import generate
@@ -131,6 +135,7 @@ _WHERE = {
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
     "IndexSettings": "bathyscope.features.settings",
+    "JudgeSettings": "bathyscope.explanations.scores.judged",
     "JumpReLU": "bathyscope.dictionaries.jumprelu",
     "KnownConcepts": "bathyscope.evaluation.identifiability.settings",
     "KnownTargets": "bathyscope.dictionaries.paired",
@@ -154,6 +159,7 @@ _WHERE = {
     "PairStore": "bathyscope.activations.pairs.store",
     "PairedSettings": "bathyscope.dictionaries.paired",
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
+    "PassageSettings": "bathyscope.explanations.passages",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "Pursuit": "bathyscope.dictionaries.rules",
     "RandomDirection": "bathyscope.steering.operations",
@@ -178,6 +184,8 @@ _WHERE = {
     "Transcoder": "bathyscope.dictionaries.transcoder",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
+    "WriteSettings": "bathyscope.explanations.written",
+    "Written": "bathyscope.explanations.written",
     "absorption": "bathyscope.evaluation.absorption",
     "align": "bathyscope.circuits.alignment",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
@@ -191,6 +199,7 @@ _WHERE = {
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
+    "explained": "bathyscope.explanations.explained",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
     "generate": "bathyscope.models.generate",
@@ -198,6 +207,7 @@ _WHERE = {
     "index_features": "bathyscope.features.index",
     "interchange": "bathyscope.circuits.interchange",
     "intervene": "bathyscope.circuits.interchange",
+    "judge_explanations": "bathyscope.explanations.scores.judged",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
@@ -228,6 +238,7 @@ _WHERE = {
     "train_paired": "bathyscope.dictionaries.paired",
     "verify": "bathyscope.artifacts",
     "write_counterfactuals": "bathyscope.activations.pairs.counterfactuals",
+    "write_explanations": "bathyscope.explanations.written",
     "written": "bathyscope.circuits.subspace",
 }
 
@@ -266,6 +277,7 @@ __all__ = [
     "IdentifiabilitySettings",
     "ImageEncoderSettings",
     "IndexSettings",
+    "JudgeSettings",
     "JumpReLU",
     "KnownConcepts",
     "KnownTargets",
@@ -289,6 +301,7 @@ __all__ = [
     "PairStore",
     "PairedSettings",
     "ParallelVerses",
+    "PassageSettings",
     "ProbeSettings",
     "Pursuit",
     "RandomDirection",
@@ -313,6 +326,8 @@ __all__ = [
     "Transcoder",
     "World",
     "WorldSettings",
+    "WriteSettings",
+    "Written",
     "absorption",
     "align",
     "bench_recovery",
@@ -326,6 +341,7 @@ __all__ = [
     "draw_pairs",
     "exchanges",
     "explain",
+    "explained",
     "export",
     "fidelity",
     "generate",
@@ -333,6 +349,7 @@ __all__ = [
     "index_features",
     "interchange",
     "intervene",
+    "judge_explanations",
     "last_checkpoint",
     "latent_scaling",
     "learn_online",
@@ -363,6 +380,7 @@ __all__ = [
     "train_paired",
     "verify",
     "write_counterfactuals",
+    "write_explanations",
     "written",
 ]
 
