@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
     from bathyscope.activations.pairs.counterfactuals import Ask, CounterfactualSettings, write_counterfactuals
     from bathyscope.activations.pairs.draw import draw_pairs
-    from bathyscope.activations.pairs.endpoint import EndpointWriter
     from bathyscope.activations.pairs.lines import read_pairs
     from bathyscope.activations.pairs.pair import Pair, PairSet, by_transition
     from bathyscope.activations.pairs.parallel import ParallelVerses
     from bathyscope.activations.pairs.sets import pair_set
     from bathyscope.activations.pairs.store import PairStore
     from bathyscope.activations.pairs.template import Template, read_template
-    from bathyscope.activations.pairs.writer import LocalWriter
     from bathyscope.activations.store import ActivationStore
     from bathyscope.activations.text import Mixture, Texts
     from bathyscope.activations.through import Through
@@ -85,11 +83,17 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
     from bathyscope.explanations.explain import explain
+    from bathyscope.explanations.explained import explained
     from bathyscope.explanations.mutual_information import MutualInformation
+    from bathyscope.explanations.passages import PassageSettings
+    from bathyscope.explanations.scores.judged import JudgeSettings, judge_explanations
+    from bathyscope.explanations.written import WriteSettings, Written, write_explanations
     from bathyscope.features.index import FeatureIndex, index_features
     from bathyscope.features.settings import IndexSettings
     from bathyscope.models.generate import generate
     from bathyscope.models.load import load_model
+    from bathyscope.models.writers.endpoint import EndpointWriter
+    from bathyscope.models.writers.local import LocalWriter
     from bathyscope.steering.clause import Clause
     from bathyscope.steering.gates import FeatureGate, ProbeGate
     from bathyscope.steering.operations.add import Add
@@ -139,7 +143,7 @@ _WHERE = {
     "Decay": "bathyscope.steering.schedules",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
-    "EndpointWriter": "bathyscope.activations.pairs.endpoint",
+    "EndpointWriter": "bathyscope.models.writers.endpoint",
     "Enforce": "bathyscope.steering.operations.enforce",
     "Exchanges": "bathyscope.circuits.interchange",
     "FeatureGate": "bathyscope.steering.gates",
@@ -151,13 +155,14 @@ _WHERE = {
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
     "IndexSettings": "bathyscope.features.settings",
+    "JudgeSettings": "bathyscope.explanations.scores.judged",
     "JumpReLU": "bathyscope.dictionaries.jumprelu",
     "KnownConcepts": "bathyscope.evaluation.identifiability.settings",
     "KnownTargets": "bathyscope.dictionaries.paired",
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
-    "LocalWriter": "bathyscope.activations.pairs.writer",
+    "LocalWriter": "bathyscope.models.writers.local",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
     "MemberSettings": "bathyscope.dictionaries.train_many",
@@ -174,6 +179,7 @@ _WHERE = {
     "PairStore": "bathyscope.activations.pairs.store",
     "PairedSettings": "bathyscope.dictionaries.paired",
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
+    "PassageSettings": "bathyscope.explanations.passages",
     "Positions": "bathyscope.steering.positions",
     "ProbeGate": "bathyscope.steering.gates",
     "ProbeSettings": "bathyscope.evaluation.probing",
@@ -204,6 +210,8 @@ _WHERE = {
     "Transcoder": "bathyscope.dictionaries.transcoder",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
+    "WriteSettings": "bathyscope.explanations.written",
+    "Written": "bathyscope.explanations.written",
     "absorption": "bathyscope.evaluation.absorption",
     "align": "bathyscope.circuits.alignment",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
@@ -217,6 +225,7 @@ _WHERE = {
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
+    "explained": "bathyscope.explanations.explained",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
     "generate": "bathyscope.models.generate",
@@ -224,6 +233,7 @@ _WHERE = {
     "index_features": "bathyscope.features.index",
     "interchange": "bathyscope.circuits.interchange",
     "intervene": "bathyscope.circuits.interchange",
+    "judge_explanations": "bathyscope.explanations.scores.judged",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
@@ -256,6 +266,7 @@ _WHERE = {
     "typical_norm": "bathyscope.steering.operations.strength",
     "verify": "bathyscope.artifacts",
     "write_counterfactuals": "bathyscope.activations.pairs.counterfactuals",
+    "write_explanations": "bathyscope.explanations.written",
     "written": "bathyscope.circuits.subspace",
 }
 
@@ -301,6 +312,7 @@ __all__ = [
     "IdentifiabilitySettings",
     "ImageEncoderSettings",
     "IndexSettings",
+    "JudgeSettings",
     "JumpReLU",
     "KnownConcepts",
     "KnownTargets",
@@ -324,6 +336,7 @@ __all__ = [
     "PairStore",
     "PairedSettings",
     "ParallelVerses",
+    "PassageSettings",
     "Positions",
     "ProbeGate",
     "ProbeSettings",
@@ -354,6 +367,8 @@ __all__ = [
     "Transcoder",
     "World",
     "WorldSettings",
+    "WriteSettings",
+    "Written",
     "absorption",
     "align",
     "bench_recovery",
@@ -367,6 +382,7 @@ __all__ = [
     "draw_pairs",
     "exchanges",
     "explain",
+    "explained",
     "export",
     "fidelity",
     "generate",
@@ -374,6 +390,7 @@ __all__ = [
     "index_features",
     "interchange",
     "intervene",
+    "judge_explanations",
     "last_checkpoint",
     "latent_scaling",
     "learn_online",
@@ -406,6 +423,7 @@ __all__ = [
     "typical_norm",
     "verify",
     "write_counterfactuals",
+    "write_explanations",
     "written",
 ]
 

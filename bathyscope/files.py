@@ -20,6 +20,11 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_of(data: bytes) -> str:
+    """Hexadecimal sha256 of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """The JSON object in `file`. Raises ArtifactError naming the file when it holds anything else."""
     try:

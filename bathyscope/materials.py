@@ -22,82 +22,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
-from bathyscope import runtime
+from bathyscope import progress, runtime
 from bathyscope.config import from_json
 from bathyscope.errors import ArtifactError, ModelError
 from bathyscope.files import sha256, sync
+from bathyscope.material_entry import MaterialEntry, MaterialFile
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaterialFile:
-    """One file that is taken out of an archive."""
-
-    path: str
-    """Member name inside the archive, or with `joined` a pattern such as `package/data/*.json`."""
-    size_bytes: int
-    """Size when unpacked; one byte more is refused."""
-    sha256: str
-    """Checksum when unpacked."""
-    format: Literal["gguf", "csv", "jsonl", "verses", "surahs", "questions", "programs", "analogies", "answers"]
-    """What a reader finds: weights, a table with a header, a JSON object a line, scripture keyed `GEN.1.1` or by surah,
-    an Arrow table with a column `question`, zipped JSON lines with a program each, word analogies under headings, or an
-    Arrow table of questions with right and wrong answers."""
-    part: str = ""
-    """Name of this file among several, as in `catholic-bible/pt`."""
-    column: str = ""
-    """Column that holds the text of a csv file."""
-    line_break: str = ""
-    """What stands for a line break inside the text, if not a line break."""
-    saved_as: str = ""
-    """File name in the cache, if not the last part of `path`."""
-    joined: bool = False
-    """Put all members that match `path` into one file, one a line, in order of their names; each must be one line."""
-
-    @property
-    def name(self) -> str:
-        """File name in the cache."""
-        return self.saved_as or PurePosixPath(self.path).name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaterialEntry:
-    """One material as listed in `materials.toml`."""
-
-    name: str
-    """What `fetch` is asked for."""
-    source: Literal["pypi", "npm"]
-    """Where it comes from: a package of the Python package index or of npm."""
-    package: str
-    """Package name."""
-    version: str
-    """Pinned version."""
-    archive: str
-    """File name of the wheel or the tarball."""
-    size_bytes: int
-    """Size of the archive."""
-    sha256: str
-    """Checksum of the archive."""
-    licence: str
-    """Licence of what is unpacked, as its publisher states it."""
-    origin: str
-    """Who made it and which package carries it."""
-    tier: int
-    """1 for a quick start, 2 for examples, 3 for benchmarks."""
-    description: str
-    """One line for people."""
-    files: tuple[MaterialFile, ...]
-    """Files to unpack."""
-    python: str = ""
-    """Python version to tell pip, for a package that does not declare the running one."""
-
-    @property
-    def cached(self) -> bool:
-        """Whether all files lie in the cache with the right sizes."""
-        return _has_right_sizes(self, _folder(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +46,7 @@ class Material:
     origin: str
     """Who made it and which package carries it."""
     sha256: str
-    """Checksum of the archive it came from."""
+    """Checksum of the archive it came from, see `MaterialEntry.digest`."""
     tier: int
     """1 for a quick start, 2 for examples, 3 for benchmarks."""
     folder: Path
@@ -149,7 +82,7 @@ def fetch(name: str) -> Material:
     ArtifactError when a file is not the pinned one or the cache cannot be written, DeviceError when the disk is full.
     """
     item = entry(name)
-    folder = _folder(item)
+    folder = item.folder
     if not _is_intact(item, folder):
         with runtime.disk_errors(folder, doing="write"), _locked(folder):
             if not _is_intact(item, folder):
@@ -159,7 +92,7 @@ def fetch(name: str) -> Material:
         version=item.version,
         licence=item.licence,
         origin=item.origin,
-        sha256=item.sha256,
+        sha256=item.digest,
         tier=item.tier,
         folder=folder,
         files={file.name: folder / file.name for file in item.files},
@@ -173,20 +106,11 @@ def _entries() -> dict[str, MaterialEntry]:
     return {n: from_json(MaterialEntry, {"name": n, **t}, where=n) for n, t in tables.items()}
 
 
-def _folder(item: MaterialEntry) -> Path:
-    return runtime.cache_folder() / "materials" / f"{item.name}-{item.version}"
-
-
-def _has_right_sizes(item: MaterialEntry, folder: Path) -> bool:
-    files = [(folder / file.name, file.size_bytes) for file in item.files]
-    return all(path.is_file() and path.stat().st_size == size for path, size in files)
-
-
 def _is_intact(item: MaterialEntry, folder: Path) -> bool:
     """Sizes are compared each time, checksums once per process and state of the file."""
     if not folder.exists():
         return False
-    if _has_right_sizes(item, folder):
+    if item.cached:
         sums = [_sum(folder / f.name, (folder / f.name).stat().st_mtime_ns) == f.sha256 for f in item.files]
         if all(sums):
             return True
@@ -214,22 +138,53 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _provide(item: MaterialEntry, folder: Path) -> None:
     """Unpack the archive into a partial folder and rename it when whole. The caller holds the lock."""
-    runtime.require_disk(folder, item.size_bytes + sum(file.size_bytes for file in item.files))
+    runtime.require_disk(folder, item.download_bytes + sum(file.size_bytes for file in item.files))
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        own = _own_folder(item) / item.archive
-        if own.exists():
-            _unpack(item, own, partial)
+        if item.parts:
+            _assemble(item, partial, folder.with_name(folder.name + ".archives"))
         else:
             with tempfile.TemporaryDirectory(dir=partial) as temporary:
-                _unpack(item, _download(item, Path(temporary).absolute()), partial)
+                _unpack(item, _archive(item, Path(temporary).absolute()), partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
         sync(folder.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(folder.with_name(folder.name + ".archives"), ignore_errors=True)
+
+
+def _assemble(item: MaterialEntry, folder: Path, kept: Path) -> None:
+    """Write the only file out of one member of each archive. Whole archives wait in `kept` if a later one fails."""
+    kept.mkdir(exist_ok=True)
+    (file,) = item.files
+    archives: list[Path] = []
+    for piece in item.pieces:
+        there = kept / piece.archive
+        if not there.exists():
+            with tempfile.TemporaryDirectory(dir=kept) as temporary:
+                found = _archive(piece, Path(temporary).absolute())
+                _require_pinned(piece, found)
+                there = found.rename(there) if found.parent == Path(temporary).absolute() else found
+        archives.append(there)
+        progress.report("download", len(archives), len(item.pieces), "archives")
+    blocks = (b for piece, archive in zip(item.pieces, archives, strict=True) for b in _piece_blocks(piece, archive))
+    with _unpack_errors(item):
+        _write_checked(item, file, blocks, folder / file.name)
+
+
+def _piece_blocks(piece: MaterialEntry, archive: Path) -> Iterator[bytes]:
+    _require_pinned(piece, archive)
+    with _opened(piece, archive) as members:
+        yield from _blocks(piece, piece.files[0], members)
+
+
+def _archive(item: MaterialEntry, folder: Path) -> Path:
+    """The archive that a person put into the cache, or else the one now downloaded into `folder`."""
+    own = _own_folder(item) / item.archive
+    return own if own.exists() else _download(item, folder)
 
 
 def _own_folder(item: MaterialEntry) -> Path:
@@ -288,15 +243,24 @@ Members = Mapping[str, Callable[[], Any]]
 
 def _unpack(item: MaterialEntry, archive: Path, folder: Path) -> None:
     """Write the listed members of `archive` into `folder`, each checked for size and checksum on the way."""
+    _require_pinned(item, archive)
+    with _unpack_errors(item), _opened(item, archive) as members:
+        for file in item.files:
+            _write_checked(item, file, _blocks(item, file, members), folder / file.name)
+
+
+def _require_pinned(item: MaterialEntry, archive: Path) -> None:
     if archive.stat().st_size != item.size_bytes or sha256(archive) != item.sha256:
         raise ArtifactError(
             f"{archive} is not the pinned {item.package}=={item.version} (expected {item.size_bytes} bytes with sha256 "
             f"{item.sha256}); delete it and fetch again"
         )
+
+
+@contextlib.contextmanager
+def _unpack_errors(item: MaterialEntry) -> Iterator[None]:
     try:
-        with _opened(item, archive) as members:
-            for file in item.files:
-                _write_checked(item, file, _blocks(item, file, members), folder / file.name)
+        yield
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise ArtifactError(f"{item.name}: {item.archive} cannot be unpacked: {error}") from error
 

@@ -9,15 +9,17 @@ import os
 import typing
 from pathlib import Path
 
-from bathyscope.cli import counterfactuals, main, train
+from bathyscope.cli import main, train
 from bathyscope.cli.command import COMMANDS
+from bathyscope.cli.who import Who
 
 TERMINAL = {"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
 """The terminal that help texts are written for, whatever the real one is."""
 
+WHO = typing.get_args(Who)
 SUBCOMMANDS = {
     "train": tuple(typing.get_args(kind)[1].name for kind in typing.get_args(train.Kind)),
-    "counterfactuals": tuple(typing.get_args(who)[1].name for who in typing.get_args(counterfactuals.Who)),
+    **dict.fromkeys(("counterfactuals", "write", "judge"), tuple(typing.get_args(one)[1].name for one in WHO)),
 }
 """Subcommands of commands, with help texts of their own."""
 

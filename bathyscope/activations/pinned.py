@@ -17,7 +17,8 @@ from bathyscope.activations.document import Document
 from bathyscope.activations.files import TextFiles, visible_files
 from bathyscope.activations.tables import Csv, JsonLines
 from bathyscope.errors import ConfigError
-from bathyscope.materials import Material, MaterialFile
+from bathyscope.material_entry import MaterialFile
+from bathyscope.materials import Material
 
 NOT_CODE = ("test", "tests", "idle_test", "idlelib", "turtledemo", "lib2to3", "pydoc_data", "encodings")
 NOT_LIBRARY = ("site-packages", "dist-packages", "ensurepip", "__pycache__")

@@ -44,6 +44,10 @@ COMMANDS: dict[str, Entry] = {
         "bathyscope.cli.index", "Index", "Say for each feature when it fires, how often and what it writes."
     ),
     "explain": Entry("bathyscope.cli.explain", "Explain", "Put each feature into words."),
+    "write": Entry("bathyscope.cli.write", "Write", "Have a language model describe features in a few words."),
+    "judge": Entry(
+        "bathyscope.cli.judge", "JudgeExplanations", "Score descriptions on other documents, beside shuffled ones."
+    ),
     "evaluate": Entry(
         "bathyscope.cli.evaluate", "Evaluate", "Measure a dictionary on held-out documents, beside its nulls."
     ),

@@ -24,7 +24,7 @@ def run(config: Materials) -> None:
         result(materials.fetch(config.name).record(), as_json=config.json)
         return
     for entry in materials.known():
-        state = "cached" if entry.cached else f"{entry.size_bytes / 1e6:,.0f} MB to fetch"
-        figures = {"tier": entry.tier, "licence": entry.licence, "cached": entry.cached, "bytes": entry.size_bytes}
+        state = "cached" if entry.cached else f"{entry.download_bytes / 1e6:,.0f} MB to fetch"
+        figures = {"tier": entry.tier, "licence": entry.licence, "cached": entry.cached, "bytes": entry.download_bytes}
         line = f"tier {entry.tier}, {entry.licence}, {state}: {entry.description}"
         result({"name": entry.name, **figures} if config.json else {entry.name: line}, as_json=config.json)

@@ -42,13 +42,13 @@ def bootstrap(
     value = float(statistic(sums_GM.sum(0)))
     if n_documents < 2:
         return Interval(value=value, low=-np.inf, high=np.inf, n=n_documents)
-    figures_R = statistic(_resampled(n_documents, n_resamples, seed) @ sums_GM)
+    figures_R = statistic(resampled(n_documents, n_resamples, seed) @ sums_GM)
     low, high = np.quantile(figures_R, [0.025, 0.975])
     return Interval(value=value, low=float(low), high=float(high), n=n_documents)
 
 
 @functools.lru_cache(maxsize=4)
-def _resampled(n_documents: int, n_resamples: int, seed: int) -> NDArray[np.float64]:
+def resampled(n_documents: int, n_resamples: int, seed: int) -> NDArray[np.float64]:
     """How often each document is drawn in each resample [R, G]: the same for every figure of a report."""
     generator = np.random.default_rng(seed)
     counts_RG = generator.multinomial(n_documents, np.full(n_documents, 1 / n_documents), size=n_resamples)

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pytest
 from tiny import tiny_model
 
 from bathyscope.activations.pairs.counterfactuals import Ask, write_counterfactuals
-from bathyscope.activations.pairs.endpoint import EndpointWriter
 from bathyscope.activations.pairs.store import PairStore
-from bathyscope.activations.pairs.writer import Answer
 from bathyscope.activations.text import Texts
 from bathyscope.cli import main
-from bathyscope.cli.counterfactuals import Counterfactuals, EndpointSettings, _writer
+from bathyscope.cli.who import EndpointSettings, answerer
+from bathyscope.models.writers.endpoint import EndpointWriter
+from bathyscope.models.writers.writer import Answer
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +122,6 @@ def test_the_endpoint_is_asked_as_the_options_say(monkeypatch):
         temperature=0.5,
         timeout_seconds=3.0,
     )
-    config = Counterfactuals(out=Path("a"), text=("x.txt",), ask=("tense=Past.",), who=place)
-    assert _writer(config) == EndpointWriter(
+    assert answerer(place, seed=0) == EndpointWriter(
         url=place.url, name="m", key_variable="SOME_KEY", max_new_tokens=9, temperature=0.5, timeout_seconds=3.0
     )

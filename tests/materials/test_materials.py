@@ -13,7 +13,8 @@ import pytest
 
 from bathyscope import materials
 from bathyscope.errors import ArtifactError, DeviceError, ModelError
-from bathyscope.materials import MaterialEntry, MaterialFile, fetch, known
+from bathyscope.material_entry import MaterialEntry, MaterialFile
+from bathyscope.materials import fetch, known
 
 POEM = b"Deep in the sea\n" * 100
 

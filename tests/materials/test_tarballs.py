@@ -11,7 +11,8 @@ import pytest
 
 from bathyscope import materials
 from bathyscope.errors import ArtifactError, ModelError
-from bathyscope.materials import MaterialEntry, MaterialFile, fetch
+from bathyscope.material_entry import MaterialEntry, MaterialFile
+from bathyscope.materials import fetch
 
 LETTERS = {"package/data/b/2.json": b'{"text": "two"}\n', "package/data/a/1.json": b'{"text": "one"}'}
 JOINED = b'{"text": "one"}\n{"text": "two"}\n'

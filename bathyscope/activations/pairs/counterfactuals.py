@@ -18,11 +18,11 @@ from bathyscope import artifacts, progress
 from bathyscope.activations.document import Document
 from bathyscope.activations.pairs.lines import pair_lines, read_pairs
 from bathyscope.activations.pairs.pair import Pair, PairSet
-from bathyscope.activations.pairs.writer import Answer, Writer
 from bathyscope.activations.text import Text, documents, open_text
 from bathyscope.artifacts import Draft, Recipe
 from bathyscope.errors import ConfigError
 from bathyscope.files import write_atomic
+from bathyscope.models.writers.writer import Answer, Writer
 from bathyscope.runtime import disk_errors
 
 KIND = "counterfactuals"

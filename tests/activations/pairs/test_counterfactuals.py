@@ -7,9 +7,10 @@ import pytest
 from tiny import tiny_model
 
 from bathyscope.activations.pairs.counterfactuals import Ask, CounterfactualSettings, outcome, write_counterfactuals
-from bathyscope.activations.pairs.writer import Answer, LocalWriter
 from bathyscope.activations.text import Texts
 from bathyscope.errors import ArtifactError, ConfigError, ModelError
+from bathyscope.models.writers.local import LocalWriter
+from bathyscope.models.writers.writer import Answer
 
 TEXTS = Texts([f"We walk to pier {i}." for i in range(5)])
 ASKS = (Ask(factor="tense", instruction="Put it into the past."), Ask(factor="person", instruction="Make it `they`."))

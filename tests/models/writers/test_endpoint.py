@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -9,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bathyscope.activations.pairs import endpoint as module
-from bathyscope.activations.pairs.endpoint import EndpointWriter
-from bathyscope.activations.pairs.writer import Answer
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.models.writers import endpoint as module
+from bathyscope.models.writers.endpoint import EndpointWriter
+from bathyscope.models.writers.writer import Answer, Judge, Question
 
 Reply = Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]]
 
@@ -189,3 +190,41 @@ def test_settings_that_cannot_be_used_are_refused(settings, line, monkeypatch):
     with pytest.raises(ConfigError, match=line) as refused:
         EndpointWriter(name="m", **settings)
     assert "word" not in str(refused.value)
+
+
+def told(pairs: list[tuple[str, float]], text: str = "Yes") -> bytes:
+    """A response with the log-probabilities of its first token."""
+    top = [{"token": token, "logprob": math.log(p)} for token, p in pairs]
+    choice = {"message": {"content": text}, "finish_reason": "stop", "logprobs": {"content": [{"top_logprobs": top}]}}
+    return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 11, "completion_tokens": 2}}).encode()
+
+
+ASKED = Question(prompt="Is it a ship?", choices=("Yes", "No"))
+
+
+def test_probabilities_of_choices_are_those_that_the_endpoint_tells(server):
+    server.replies = [lambda _: (200, {}, told([("Yes", 0.5), (" Yes", 0.25), ("No", 0.125), ("Maybe", 0.1)]))]
+    (verdict,) = writer(server).choose([ASKED])
+    assert verdict.p is not None and verdict.p[0] == pytest.approx((0.75, 0.125))
+    assert (verdict.n_read, verdict.n_written) == (11, 2)
+    body = server.asked[0][2]
+    assert body["logprobs"] is True and body["top_logprobs"] == 20 and body["temperature"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "p"), [("No.", ((0.0, 1.0),)), ("**Yes**, it is", ((1.0, 0.0),)), ("Perhaps", None), ("", None)]
+)
+def test_without_probabilities_the_first_word_counts_and_another_word_is_no_answer(server, text, p):
+    server.replies = [lambda _: (200, {}, said(text))]
+    assert writer(server).choose([ASKED])[0].p == p
+
+
+def test_probabilities_of_other_words_alone_are_no_answer(server):
+    server.replies = [lambda _: (200, {}, told([("Well", 0.9)], text="Well"))]
+    assert writer(server).choose([ASKED])[0].p is None
+
+
+def test_a_question_inside_a_given_text_is_refused(server):
+    with pytest.raises(ConfigError, match="ask a local model"):
+        writer(server).choose([Question(prompt="a", choices=("0", "9"), pieces=("a:", "b:"))])
+    assert server.asked == [] and isinstance(writer(server), Judge) and not writer(server).fills

@@ -8,7 +8,9 @@ import http.client
 import ipaddress
 import json
 import logging
+import math
 import os
+import re
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -16,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from bathyscope.activations.pairs.writer import Answer
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.models.writers.writer import Answer, Question, Verdict
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,10 @@ EXAMPLE = "http://localhost:8000/v1"
 """What an address looks like."""
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """HTTP codes that may pass."""
+CHOICE_TOKENS = 4
+"""Longest answer to a question with choices."""
+TOP_LOG_PROBS = 20
+"""Tokens whose probability is asked for, the most that the protocol allows."""
 MAX_PAUSE_SECONDS = 60.0
 MAX_ANSWER_BYTES = 1 << 20
 """Most bytes of one response; more is refused, not cut."""
@@ -80,13 +86,33 @@ class EndpointWriter:
         """One request per prompt. Raises ModelError when the endpoint refuses, or does not answer in `n_tries`."""
         return [self._ask(prompt) for prompt in prompts]
 
+    @property
+    def fills(self) -> bool:
+        """Chat endpoints tell probabilities of what they write, not of what is put into their mouths."""
+        return False
+
+    def choose(self, questions: Sequence[Question]) -> list[Verdict]:
+        """One request per question with a single place: probabilities where the endpoint tells them, else its word.
+
+        Raises ModelError as `write` does, ConfigError for a question with several places.
+        """
+        return [self._verdict(question) for question in questions]
+
+    def _verdict(self, question: Question) -> Verdict:
+        if question.pieces != ("",):
+            raise ConfigError(f"{self._where()} cannot answer inside a given text; ask a local model")
+        settings = {"max_tokens": CHOICE_TOKENS, "temperature": 0.0, "logprobs": True, "top_logprobs": TOP_LOG_PROBS}
+        choice, (n_read, n_written) = self._choice(question.prompt, settings)
+        p = _told(choice, question.choices) or _said(self._text(choice), question.choices)
+        return Verdict(p=None if p is None else (p,), n_read=n_read, n_written=n_written)
+
     def _ask(self, prompt: str) -> Answer:
-        content = {
-            "model": self.name,
-            "messages": [{"role": "user", "content": prompt}],
-            "temperature": self.temperature,
-            "max_tokens": self.max_new_tokens,
-        }
+        choice, usage = self._choice(prompt, {"temperature": self.temperature, "max_tokens": self.max_new_tokens})
+        return Answer(self._text(choice), choice.get("finish_reason") != "length", *usage)
+
+    def _choice(self, prompt: str, settings: Mapping[str, Any]) -> tuple[Any, tuple[int, int]]:
+        """The first choice of the response, and the tokens read and written for it (0 where that is not told)."""
+        content = {"model": self.name, "messages": [{"role": "user", "content": prompt}], **settings}
         body = json.dumps(content).encode()
         problem = ""
         for attempt in range(self.n_tries):
@@ -96,7 +122,7 @@ class EndpointWriter:
                 problem, pause = type(error).__name__, 0.0
             else:
                 if status == 200:
-                    return self._answer(data)
+                    return self._first(data)
                 problem, pause = f"HTTP {status}", _seconds(headers.get("retry-after", ""))
                 if status not in RETRIED:
                     raise ModelError(f"{self._where()} refuses the request: {problem}{_reason(data, self._key())}")
@@ -131,15 +157,23 @@ class EndpointWriter:
     def _key(self) -> str:
         return os.environ.get(self.key_variable, "") if self.key_variable else ""
 
-    def _answer(self, data: bytes) -> Answer:
+    def _first(self, data: bytes) -> tuple[Any, tuple[int, int]]:
         try:
-            choice: Any = json.loads(data)["choices"][0]
-            text = choice["message"]["content"]
+            response: Any = json.loads(data)
+            choice = response["choices"][0]
+            _ = choice["message"]["content"]
         except (ValueError, LookupError, TypeError) as error:
             raise ModelError(f"{self._where()} answers in another form: expected choices with a message") from error
+        usage = response.get("usage")
+        told = usage if isinstance(usage, dict) else {}
+        n_read, n_written = (told.get(name) for name in ("prompt_tokens", "completion_tokens"))
+        return choice, (n_read if isinstance(n_read, int) else 0, n_written if isinstance(n_written, int) else 0)
+
+    def _text(self, choice: Any) -> str:
+        text = choice["message"]["content"]
         if text is not None and not isinstance(text, str):
             raise ModelError(f"{self._where()} answers with {type(text).__name__}, expected text")
-        return Answer(text or "", choice.get("finish_reason") != "length")
+        return text or ""
 
     def _place(self) -> SplitResult:
         try:
@@ -165,6 +199,23 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _told(choice: Any, choices: Sequence[str]) -> tuple[float, ...] | None:
+    """Probabilities of the choices at the first token that was written; None where none is among those told."""
+    try:
+        top = choice["logprobs"]["content"][0]["top_logprobs"]
+        pairs = [(str(entry["token"]).strip(), math.exp(min(0.0, float(entry["logprob"])))) for entry in top]
+    except (LookupError, TypeError, ValueError):
+        return None
+    p = tuple(sum(p for token, p in pairs if token == word) for word in choices)
+    return p if sum(p) > 0 else None
+
+
+def _said(text: str, choices: Sequence[str]) -> tuple[float, ...] | None:
+    """1 for the choice that the answer begins with, 0 for the others; None for any other answer."""
+    words = re.findall(r"\w+", text)
+    return tuple(float(word == words[0]) for word in choices) if words and words[0] in choices else None
 
 
 def _seconds(text: str) -> float:

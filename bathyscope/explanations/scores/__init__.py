@@ -1,0 +1,1 @@
+"""Scores of explanations: whether the words tell where a feature fires."""
