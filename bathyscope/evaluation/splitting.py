@@ -27,7 +27,7 @@ from bathyscope.dictionaries.signs import require_positive_codes
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.intervals import Interval
 from bathyscope.evaluation.scores import Score, read_scores, score, write_scores
-from bathyscope.evaluation.stability import RANDOM, SHAPED, random_like, shaped_like, unit_rows
+from bathyscope.evaluation.stability import RANDOM, SHAPED, mean_over_features, random_like, shaped_like, unit_rows
 
 TREE = "tree.jsonl"
 OWN = "large dictionary"
@@ -96,7 +96,9 @@ def splitting(
     """
     out = Path(out)
     if small.d_out != large.d_out:
-        raise ConfigError(f"the dictionaries write vectors of width {small.d_out} and {large.d_out}: no tree joins them")
+        raise ConfigError(
+            f"the dictionaries write vectors of width {small.d_out} and {large.d_out}: no tree joins them"
+        )
     if small.digest == large.digest:
         raise ConfigError("both are the same dictionary: every feature is its own child")
     if store is not None:
@@ -166,15 +168,10 @@ def _shares(name: str, found: _Parents, n_small: int, threshold: float, seed: in
         "small features with several children": n_children_F > 1,
         "children of a small feature": n_children_F,
     }
-    return [score(name, metric, _mean(values, seed), unit="features") for metric, values in figures.items()]
-
-
-def _mean(values_F: np.ndarray, seed: int) -> Interval:
-    """The mean, with an interval from resampling features."""
-    values_F = values_F.astype(np.float64)
-    drawn = np.random.default_rng(seed).integers(0, len(values_F), (200, len(values_F)))
-    low, high = np.quantile(values_F[drawn].mean(1), [0.025, 0.975])
-    return Interval(value=float(values_F.mean()), low=float(low), high=float(high), n=len(values_F))
+    return [
+        score(name, metric, mean_over_features(values.astype(np.float64), seed), unit="features")
+        for metric, values in figures.items()
+    ]
 
 
 def _fixed(subject: str, metric: str, value: float, n: int) -> Score:
@@ -208,8 +205,10 @@ def _containment(
     contained_G[compared] = together_C
     metric = "child's firings on which the parent fires"
     rows = [
-        score(OWN, metric, _mean(together_C, settings.seed), unit="children"),
-        score("another feature that fires as often", metric, _mean(beside_C, settings.seed), unit="children"),
+        score(OWN, metric, mean_over_features(together_C, settings.seed), unit="children"),
+        score(
+            "another feature that fires as often", metric, mean_over_features(beside_C, settings.seed), unit="children"
+        ),
     ]
     return rows, contained_G
 

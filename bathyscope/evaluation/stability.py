@@ -141,17 +141,19 @@ def _rows(
     matched = "matched cosine" if found.is_exact else "matched cosine (lower bound)"
     figures = {"mean max cosine": nearest_F, matched: np.sort(found.cosine_F)[::-1][: min(len(a_FD), len(b_GD))]}
     figures |= {f"share matched above {level:g}": (found.cosine_F > level).astype(np.float64) for level in LEVELS}
-    rows = [score(subject, metric, _mean(v, settings.seed), unit="features") for metric, v in figures.items()]
+    rows = [
+        score(subject, metric, mean_over_features(v, settings.seed), unit="features") for metric, v in figures.items()
+    ]
     if weights_F is not None:
         by_firing = {"mean max cosine, by firing": nearest_F}
         by_firing |= {f"share matched above {level:g}, by firing": found.cosine_F > level for level in LEVELS}
         for metric, values_F in by_firing.items():
-            interval = _mean(values_F.astype(np.float64), settings.seed, weights_F=weights_F)
+            interval = mean_over_features(values_F.astype(np.float64), settings.seed, weights_F=weights_F)
             rows.append(score(subject, metric, interval, unit="features"))
     return rows
 
 
-def _mean(
+def mean_over_features(
     values_F: Float[np.ndarray, " F"], seed: int, *, weights_F: Float[np.ndarray, " F"] | None = None
 ) -> Interval:
     """The mean, weighted if asked, with an interval from resampling features."""
