@@ -61,7 +61,6 @@ def word_tokens(model: Model, words: Sequence[str]) -> tuple[int, ...]:
     found: list[int] = []
     for word in words:
         ids = model.tokenizer(" " + word.strip(), add_special_tokens=False)["input_ids"]
-        found += [int(i) for i in ids if model.tokenizer.decode([i]).strip()][
-            :1
-        ]  # some tokenizers write the space apart
+        visible = [int(i) for i in ids if str(model.tokenizer.decode([i])).strip()]  # some write the space apart
+        found += visible[:1]
     return tuple(dict.fromkeys(found))
