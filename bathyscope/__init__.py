@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bathyscope.activations.through import Through
     from bathyscope.artifacts import verify
     from bathyscope.circuits.alignment import AlignSettings, align
+    from bathyscope.circuits.attribution import AttributionSettings, attribute
     from bathyscope.circuits.interchange import Exchanges, exchanges, interchange, intervene
     from bathyscope.circuits.subspace import Site, Subspace, random_subspace, written
     from bathyscope.dictionaries.abs_topk import AbsTopK
@@ -64,12 +65,16 @@ if TYPE_CHECKING:
     from bathyscope.dictionaries.transcoder import Transcoder
     from bathyscope.evaluation.absorption import AbsorptionSettings, absorption
     from bathyscope.evaluation.compare import Compared, compare
+    from bathyscope.evaluation.completeness import CompletenessSettings, completeness
+    from bathyscope.evaluation.concepts import ConceptSettings, find_concepts
     from bathyscope.evaluation.correlation_match import match_factors
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
     from bathyscope.evaluation.identifiability.report import identifiability
     from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
     from bathyscope.evaluation.identifiability.supports import support_report
+    from bathyscope.evaluation.influence import influence_scores
     from bathyscope.evaluation.labelled import LabelledSet, LabelledText
+    from bathyscope.evaluation.languages import LanguageSettings, language_card
     from bathyscope.evaluation.latent_scaling import LatentScaling, latent_scaling
     from bathyscope.evaluation.nulls import random_dictionary
     from bathyscope.evaluation.optimal_codes import OptimalCodesSettings, optimal_codes
@@ -77,6 +82,7 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.recovery import recovery
     from bathyscope.evaluation.recovery_bench import RecoveryBench, bench_recovery
     from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
+    from bathyscope.evaluation.splitting import SplittingSettings, splitting
     from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
     from bathyscope.evaluation.worlds.adder import AdderSettings, train_adder
     from bathyscope.evaluation.worlds.addition import Addition
@@ -86,10 +92,15 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.worlds.world import World
     from bathyscope.explanations.explain import explain
     from bathyscope.explanations.mutual_information import MutualInformation
+    from bathyscope.explanations.search import search_words
     from bathyscope.features.index import FeatureIndex, index_features
+    from bathyscope.features.plane import PlaneSettings, plane
+    from bathyscope.features.search import search_activation, search_prompts, search_token
     from bathyscope.features.settings import IndexSettings
+    from bathyscope.features.text_search import FeatureText, TextSearch
     from bathyscope.models.generate import generate
     from bathyscope.models.load import load_model
+    from bathyscope.steering.influence import InfluenceSettings, influence
     from bathyscope.steering.operations import Add, Amplify, Clamp, RandomDirection
     from bathyscope.steering.steer import steer
     from bathyscope.web.export import export
@@ -109,6 +120,7 @@ _WHERE = {
     "Analogies": "bathyscope.activations.pairs.analogies",
     "Answers": "bathyscope.activations.pairs.answers",
     "Ask": "bathyscope.activations.pairs.counterfactuals",
+    "AttributionSettings": "bathyscope.circuits.attribution",
     "BallSettings": "bathyscope.evaluation.worlds.balls",
     "Balls": "bathyscope.evaluation.worlds.balls",
     "BatchTopK": "bathyscope.dictionaries.batch_topk",
@@ -117,6 +129,8 @@ _WHERE = {
     "Codes": "bathyscope.dictionaries.dictionary",
     "CollectSettings": "bathyscope.activations.collect",
     "Compared": "bathyscope.evaluation.compare",
+    "CompletenessSettings": "bathyscope.evaluation.completeness",
+    "ConceptSettings": "bathyscope.evaluation.concepts",
     "CounterfactualSettings": "bathyscope.activations.pairs.counterfactuals",
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Dictionary": "bathyscope.dictionaries.dictionary",
@@ -124,6 +138,7 @@ _WHERE = {
     "EndpointWriter": "bathyscope.activations.pairs.endpoint",
     "Exchanges": "bathyscope.circuits.interchange",
     "FeatureIndex": "bathyscope.features.index",
+    "FeatureText": "bathyscope.features.text_search",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "Frozen": "bathyscope.dictionaries.frozen",
@@ -131,11 +146,13 @@ _WHERE = {
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
     "IndexSettings": "bathyscope.features.settings",
+    "InfluenceSettings": "bathyscope.steering.influence",
     "JumpReLU": "bathyscope.dictionaries.jumprelu",
     "KnownConcepts": "bathyscope.evaluation.identifiability.settings",
     "KnownTargets": "bathyscope.dictionaries.paired",
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
+    "LanguageSettings": "bathyscope.evaluation.languages",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
     "LocalWriter": "bathyscope.activations.pairs.writer",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
@@ -154,6 +171,7 @@ _WHERE = {
     "PairStore": "bathyscope.activations.pairs.store",
     "PairedSettings": "bathyscope.dictionaries.paired",
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
+    "PlaneSettings": "bathyscope.features.plane",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "Pursuit": "bathyscope.dictionaries.rules",
     "RandomDirection": "bathyscope.steering.operations",
@@ -167,10 +185,12 @@ _WHERE = {
     "ShiftWorldSettings": "bathyscope.evaluation.worlds.shifts",
     "Site": "bathyscope.circuits.subspace",
     "SparseChange": "bathyscope.dictionaries.paired",
+    "SplittingSettings": "bathyscope.evaluation.splitting",
     "StabilitySettings": "bathyscope.evaluation.stability",
     "Subspace": "bathyscope.circuits.subspace",
     "Template": "bathyscope.activations.pairs.template",
     "Temporal": "bathyscope.dictionaries.temporal",
+    "TextSearch": "bathyscope.features.text_search",
     "Texts": "bathyscope.activations.text",
     "Through": "bathyscope.activations.through",
     "TopK": "bathyscope.dictionaries.topk",
@@ -180,6 +200,7 @@ _WHERE = {
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "absorption": "bathyscope.evaluation.absorption",
     "align": "bathyscope.circuits.alignment",
+    "attribute": "bathyscope.circuits.attribution",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
     "by_transition": "bathyscope.activations.pairs.pair",
@@ -188,16 +209,21 @@ _WHERE = {
     "collect": "bathyscope.activations.collect",
     "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
+    "completeness": "bathyscope.evaluation.completeness",
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
+    "find_concepts": "bathyscope.evaluation.concepts",
     "generate": "bathyscope.models.generate",
     "identifiability": "bathyscope.evaluation.identifiability.report",
     "index_features": "bathyscope.features.index",
+    "influence": "bathyscope.steering.influence",
+    "influence_scores": "bathyscope.evaluation.influence",
     "interchange": "bathyscope.circuits.interchange",
     "intervene": "bathyscope.circuits.interchange",
+    "language_card": "bathyscope.evaluation.languages",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
@@ -208,6 +234,7 @@ _WHERE = {
     "match_factors": "bathyscope.evaluation.correlation_match",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
+    "plane": "bathyscope.features.plane",
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "random_subspace": "bathyscope.circuits.subspace",
@@ -216,8 +243,13 @@ _WHERE = {
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "search_activation": "bathyscope.features.search",
+    "search_prompts": "bathyscope.features.search",
+    "search_token": "bathyscope.features.search",
+    "search_words": "bathyscope.explanations.search",
     "shifts_of": "bathyscope.dictionaries.shifts.pairs",
     "split_signs": "bathyscope.dictionaries.signs",
+    "splitting": "bathyscope.evaluation.splitting",
     "stability": "bathyscope.evaluation.stability",
     "stability_table": "bathyscope.evaluation.stability",
     "steer": "bathyscope.steering.steer",
@@ -244,6 +276,7 @@ __all__ = [
     "Analogies",
     "Answers",
     "Ask",
+    "AttributionSettings",
     "BallSettings",
     "Balls",
     "BatchTopK",
@@ -252,6 +285,8 @@ __all__ = [
     "Codes",
     "CollectSettings",
     "Compared",
+    "CompletenessSettings",
+    "ConceptSettings",
     "CounterfactualSettings",
     "Crosscoder",
     "Dictionary",
@@ -259,6 +294,7 @@ __all__ = [
     "EndpointWriter",
     "Exchanges",
     "FeatureIndex",
+    "FeatureText",
     "FidelitySettings",
     "Fista",
     "Frozen",
@@ -266,11 +302,13 @@ __all__ = [
     "IdentifiabilitySettings",
     "ImageEncoderSettings",
     "IndexSettings",
+    "InfluenceSettings",
     "JumpReLU",
     "KnownConcepts",
     "KnownTargets",
     "LabelledSet",
     "LabelledText",
+    "LanguageSettings",
     "LatentScaling",
     "LocalWriter",
     "MatchingPursuit",
@@ -289,6 +327,7 @@ __all__ = [
     "PairStore",
     "PairedSettings",
     "ParallelVerses",
+    "PlaneSettings",
     "ProbeSettings",
     "Pursuit",
     "RandomDirection",
@@ -302,10 +341,12 @@ __all__ = [
     "ShiftWorldSettings",
     "Site",
     "SparseChange",
+    "SplittingSettings",
     "StabilitySettings",
     "Subspace",
     "Template",
     "Temporal",
+    "TextSearch",
     "Texts",
     "Through",
     "TopK",
@@ -315,6 +356,7 @@ __all__ = [
     "WorldSettings",
     "absorption",
     "align",
+    "attribute",
     "bench_recovery",
     "bench_shifts",
     "by_transition",
@@ -323,16 +365,21 @@ __all__ = [
     "collect",
     "collect_pairs",
     "compare",
+    "completeness",
     "draw_pairs",
     "exchanges",
     "explain",
     "export",
     "fidelity",
+    "find_concepts",
     "generate",
     "identifiability",
     "index_features",
+    "influence",
+    "influence_scores",
     "interchange",
     "intervene",
+    "language_card",
     "last_checkpoint",
     "latent_scaling",
     "learn_online",
@@ -343,6 +390,7 @@ __all__ = [
     "match_factors",
     "optimal_codes",
     "pair_set",
+    "plane",
     "probe",
     "random_dictionary",
     "random_subspace",
@@ -351,8 +399,13 @@ __all__ = [
     "recode",
     "recovery",
     "refine_online",
+    "search_activation",
+    "search_prompts",
+    "search_token",
+    "search_words",
     "shifts_of",
     "split_signs",
+    "splitting",
     "stability",
     "stability_table",
     "steer",

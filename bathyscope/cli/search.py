@@ -11,8 +11,8 @@ from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result, say
 from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.errors import ConfigError
-from bathyscope.explanations.reader import METHODS, Explanations
-from bathyscope.explanations.search import search_words
+from bathyscope.explanations.reader import Explanations
+from bathyscope.explanations.search import CONTEXTS, search_words
 from bathyscope.features.index import FeatureIndex
 from bathyscope.features.search import Found, Pool, search_activation, search_prompts, search_token
 from bathyscope.features.tokens import TokenTable
@@ -29,8 +29,8 @@ class Words:
 
     query: str
     """Words to look for, any of which may match; `"two words"` is a phrase, `harb*` a beginning."""
-    method: str = METHODS[0]
-    """Which words: `mutual-information`, `logit-lens` or `contexts`."""
+    method: str = CONTEXTS
+    """Which words: those that a feature fires on (`contexts`), or writes (`mutual-information`, `logit-lens`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,6 +153,13 @@ class _Half(NamedTuple):
     words: Occurrences
 
 
+class _Firings(NamedTuple):
+    """Where features fire in one half: row and feature of every firing."""
+
+    rows: Int[np.ndarray, " E"]
+    features: Int[np.ndarray, " E"]
+
+
 def _measure(job: _Job) -> tuple[list[Score], list[Coverage]]:
     listed, halves, n_tokens = _words(job)
     x_ND = job.store.read(halves[0].rows[:NULL_ROWS], job.hookpoint).float()
@@ -175,11 +182,11 @@ def _measure(job: _Job) -> tuple[list[Score], list[Coverage]]:
 def _words(job: _Job) -> tuple[list[ListedWord], tuple[_Half, _Half], int]:
     """The words that occur often enough in both halves, the halves, and how many tokens both have."""
     store, settings = job.store, job.settings
-    documents_N = np.asarray(store.documents)[store.row_tokens()]
+    documents_A = np.asarray(store.documents)[store.row_tokens()]
     held_out = store.rows("held_out")
     if len(held_out) == 0:
         raise ConfigError(f"{store.path} holds no held-out document: collect more text or a larger held-out share")
-    choosing = _some_documents(store.rows("train"), documents_N, settings.n_choosing, seed=settings.seed)
+    choosing = _some_documents(store.rows("train"), documents_A, settings.n_choosing, seed=settings.seed)
     table = TokenTable.of(job.model.tokenizer)
     candidates = [*listed_words(), *_of_the_text(store, table, settings.n_text_words)]
     names = [candidate.word for candidate in candidates]
@@ -200,10 +207,10 @@ def _words(job: _Job) -> tuple[list[ListedWord], tuple[_Half, _Half], int]:
 
 
 def _some_documents(
-    rows: Int[np.ndarray, " N"], documents_N: Int[np.ndarray, " N"], n: int, *, seed: int
+    rows: Int[np.ndarray, " N"], documents_A: Int[np.ndarray, " A"], n: int, *, seed: int
 ) -> Int[np.ndarray, " M"]:
-    """The rows of documents drawn at random until there are `n`, in stream order."""
-    documents = documents_N[rows]
+    """The rows of documents drawn at random until there are `n`, in stream order; `documents_A` is of all rows."""
+    documents = documents_A[rows]
     names, counts = np.unique(documents, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(names))
     n_chosen = int(np.searchsorted(np.cumsum(counts[order]), n)) + 1
@@ -234,13 +241,9 @@ def _occurrences(
     return find_occurrences(names, np.asarray(store.tokens)[chosen], documents_T[chosen], has_row_T[chosen], table)
 
 
-_Firings = tuple[tuple[Int[np.ndarray, " E"], Int[np.ndarray, " E"]], ...]
-"""Rows and features of all firings, for each half."""
-
-
-def _firings(job: _Job, dictionary: Dictionary, halves: tuple[_Half, _Half], stage: str) -> tuple[_Firings, int]:
-    """Where every feature fires in each half (8 bytes a firing), and how many fire at all in the choosing half."""
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+def _firings(job: _Job, dictionary: Dictionary, halves: tuple[_Half, _Half], stage: str) -> tuple[list[_Firings], int]:
+    """Where every feature fires in each half (16 bytes a firing), and how many fire at all in the choosing half."""
+    found: list[_Firings] = []
     for half in halves:
         rows: list[np.ndarray] = []
         features: list[np.ndarray] = []
@@ -248,27 +251,27 @@ def _firings(job: _Job, dictionary: Dictionary, halves: tuple[_Half, _Half], sta
             x_ND = job.store.read(half.rows[start : start + ENCODED_ROWS], job.hookpoint).float()
             codes = dictionary.encode(x_ND.to(dictionary.device))
             fires_NK = codes.values_NK > 0
-            rows.append((fires_NK.nonzero()[:, 0] + start).cpu().numpy().astype(np.int32))
-            features.append(codes.indices_NK[fires_NK].cpu().numpy().astype(np.int32))
+            rows.append((fires_NK.nonzero()[:, 0] + start).cpu().numpy())
+            features.append(codes.indices_NK[fires_NK].cpu().numpy())
             progress.report(f"completeness: {stage}", start + len(x_ND), len(half.rows), "tokens")
-        found.append((np.concatenate(rows), np.concatenate(features)))
-    return tuple(found), len(np.unique(found[0][1]))
+        found.append(_Firings(np.concatenate(rows), np.concatenate(features)))
+    return found, len(np.unique(found[0].features))
 
 
 def _covered(
     listed: list[ListedWord],
     frequency_W: Float[np.ndarray, " W"],
     halves: tuple[_Half, ...],
-    firings: _Firings,
+    firings: list[_Firings],
     job: _Job,
 ) -> list[Coverage]:
     """Every word with the feature of highest F1 on the choosing half, told on the other."""
     settings, n_features = job.settings, job.dictionary.n_features
-    choosing = telling(halves[0].words, *_wide(firings[0]), n_features=n_features)
+    choosing = telling(halves[0].words, *firings[0], n_features=n_features)
     total_WF = choosing.recall_WF + choosing.precision_WF
     f1_WF = choosing.recall_WF * choosing.precision_WF / np.where(total_WF > 0, total_WF, 1)
     best_W = f1_WF.argmax(axis=1)
-    report = telling(halves[1].words, *_wide(firings[1]), n_features=n_features)
+    report = telling(halves[1].words, *firings[1], n_features=n_features)
     counts = halves[1].words.counts
     found: list[Coverage] = []
     for number, (listed_word, feature) in enumerate(zip(listed, best_W.tolist(), strict=True)):
@@ -288,12 +291,6 @@ def _covered(
     return found
 
 
-def _wide(
-    firings: tuple[Int[np.ndarray, " E"], Int[np.ndarray, " E"]],
-) -> tuple[Int[np.ndarray, " E"], Int[np.ndarray, " E"]]:
-    return firings[0].astype(np.int64), firings[1].astype(np.int64)
-
-
 def _rows(subject: str, found: list[Coverage], alive: int, settings: CompletenessSettings) -> list[Score]:
     """Covered shares, over all and by category, and the curve with the frequency of even chances."""
     covered_W = np.array([one.is_covered for one in found])
@@ -308,7 +305,9 @@ def _rows(subject: str, found: list[Coverage], alive: int, settings: Completenes
         rows.append(score(subject, "slope per factor of ten", curve.slope, unit="words"))
         rows.append(score(subject, "frequency of even chances", _power(curve.midpoint), unit="words"))
         if subject == OWN:
-            rows.append(score(subject, "that frequency × alive features", _power(curve.midpoint, alive), unit="words"))
+            rows.append(
+                score(subject, "that frequency × alive features", _power(curve.midpoint, float(alive)), unit="words")
+            )
     return rows
 
 

@@ -27,7 +27,7 @@ class ConceptFeature:
     null: float
     """The highest of the nulls' quantiles that it has to beat."""
     beats_null: bool
-    """Whether `auroc_low` is above `null`."""
+    """Whether `auroc` is above `null`, and `auroc_low` above a half."""
 
 
 def concept_table(questions: Mapping[str, str], found: Sequence[ConceptFeature], rows: Sequence[Score]) -> str:
@@ -52,8 +52,8 @@ def concept_table(questions: Mapping[str, str], found: Sequence[ConceptFeature],
 _LEGEND = (
     "Chosen on one half of the texts, reported on the other, in brackets 95 % intervals over groups of texts; of the",
     "nulls their mean and the range that holds 95 % of them. Recall: share of texts with the concept on which the",
-    "feature fires; false alarm: share of texts without it. A feature beats the nulls when the lower end of its AUROC",
-    "is above all of their ranges.",
+    "feature fires; false alarm: share of texts without it. A feature beats the nulls when its AUROC is above all of",
+    "their ranges and its own interval is above a half: by chance one of forty features does.",
 )
 
 

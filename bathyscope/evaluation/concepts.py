@@ -39,7 +39,7 @@ from bathyscope.models.model import Model
 FEATURES, TABLE = "features.jsonl", "table.md"
 NAME = "dictionary"
 NULL_QUANTILE = 0.975
-"""A feature beats a null when the lower end of its interval is above this quantile of the null."""
+"""A feature beats a null when its AUROC is above this quantile of the null on the same texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ def concept_evidence(
     sources = dict.fromkeys(by_contrast, "contrast")
     for feature, source in brought.items():
         sources[feature] = f"{sources[feature]}, {source}" if feature in sources else source
-    nulls = _nulls(task, pooled, choosing, usable, settings)
+    nulls = _nulls(task, pooled, choosing, np.setdiff1d(usable, list(sources)), settings)
     bar = max((null.quantile for null in nulls.values()), default=0.5)
     features = [
         _evidence(task, codes_TF[:, feature], feature, source, bar, seed=settings.seed)
@@ -198,14 +198,17 @@ def _nulls(
     task: Task,
     pooled: Pooled,
     choosing_F: Float[np.ndarray, " F"],
-    usable: Int[np.ndarray, " U"],
+    others: Int[np.ndarray, " U"],
     settings: ConceptSettings,
 ) -> dict[str, _Null]:
-    """Each null on the reporting half; what has a sign is turned to the concept on the choosing half first."""
+    """Each null on the reporting half; what has a sign is turned to the concept on the choosing half first.
+
+    `others` are the features that nobody has called the concept's.
+    """
     train_T, codes_TF = task.is_train_T, pooled.codes[NAME].numpy()
     report_labels = task.labels_T[~train_T]
     generator = np.random.default_rng(settings.seed)
-    drawn = generator.permutation(usable)[: settings.n_random]
+    drawn = generator.permutation(others)[: settings.n_random]
     of_features = column_aurocs(codes_TF[~train_T][:, drawn], report_labels)
     of_features = np.where(choosing_F[drawn] < 0.5, 1 - of_features, of_features)
     directions = torch.randn(
@@ -216,9 +219,9 @@ def _nulls(
     of_directions = column_aurocs(along_TR[~train_T], report_labels)
     of_directions = np.where(turned, 1 - of_directions, of_directions)
     of_shuffles: list[float] = []
-    for i in range(settings.n_shuffles if len(usable) else 0):
+    for i in range(settings.n_shuffles if len(others) else 0):
         labels = shuffled_labels(task.labels_T[train_T], seed=settings.seed + 1 + i)
-        (best,) = _best(column_aurocs(codes_TF[train_T], labels), usable, 1)
+        (best,) = _best(column_aurocs(codes_TF[train_T], labels), others, 1)
         of_shuffles.append(float(column_aurocs(codes_TF[~train_T][:, [best]], report_labels)[0]))
     return {
         "random features": _Null(of_features),
@@ -255,7 +258,7 @@ def _evidence(
         false_alarm_low=alarm.low,
         false_alarm_high=alarm.high,
         null=bar,
-        beats_null=area.low > bar,
+        beats_null=area.value > bar and area.low > 0.5,
     )
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 from bathyscope.errors import ConfigError
-from bathyscope.explanations.reader import METHODS, Explanations
+from bathyscope.explanations.reader import Explanations
 from bathyscope.features.search import Found
 from bathyscope.features.text_search import FeatureText, TextSearch
 
+CONTEXTS = "contexts"
+"""The method searched unless another is asked for: the words that a feature fires on, not those that it writes."""
 
-def search_words(explanations: Explanations, query: str, *, method: str = METHODS[0], n: int = 20) -> list[Found]:
+
+def search_words(explanations: Explanations, query: str, *, method: str = CONTEXTS, n: int = 20) -> list[Found]:
     """The features one of whose words is in the query, by what the words score in `method` (see `text_search`).
 
     Raises ConfigError for a query without words, or a method that these explanations do not hold.
