@@ -9,7 +9,7 @@ import os
 import typing
 from pathlib import Path
 
-from bathyscope.cli import counterfactuals, main, train
+from bathyscope.cli import counterfactuals, main, search, train
 from bathyscope.cli.command import COMMANDS
 
 TERMINAL = {"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
@@ -17,6 +17,7 @@ TERMINAL = {"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
 
 SUBCOMMANDS = {
     "train": tuple(typing.get_args(kind)[1].name for kind in typing.get_args(train.Kind)),
+    "search": tuple(typing.get_args(by)[1].name for by in typing.get_args(search.By)),
     "counterfactuals": tuple(typing.get_args(who)[1].name for who in typing.get_args(counterfactuals.Who)),
 }
 """Subcommands of commands, with help texts of their own."""

@@ -9,6 +9,9 @@ from bathyscope.evaluation.scores import Score
 NAME = "dictionary"
 SAME, OTHER = "the same verse", "another verse of like length"
 
+SHOWN = 10
+"""Features listed of each language."""
+
 Sort = Literal["language-free", "one language"]
 
 
@@ -43,12 +46,18 @@ def language_page(rows: Sequence[Score], features: Sequence[LanguageFeature], *,
             parts.append(f"| {row.metric} | {' | '.join(_interval(one) if one else '–' for one in (row, *again))} |")
     for sort in ("language-free", "one language"):
         own = [feature for feature in features if feature.sort == sort and feature.holds]
+        shown = [one for language in dict.fromkeys(o.language for o in own) for one in _first(own, language)]
         parts += ["", f"## {sort.capitalize()}: {len(own)} features hold on the other half", ""]
         parts += ["| feature | language | agreement | rates |", "|---|---|---|---|"]
-        for feature in own[:20]:
+        for feature in shown:
             rates = ", ".join(f"{name} {rate:.2f}" for name, rate in feature.rates.items())
             parts.append(f"| {feature.feature} | {feature.language or '–'} | {feature.agreement:.2f} | {rates} |")
     return "\n".join([*parts, ""])
+
+
+def _first(features: Sequence[LanguageFeature], language: str | None) -> list[LanguageFeature]:
+    """The first features of one language, in the order given."""
+    return [feature for feature in features if feature.language == language][:SHOWN]
 
 
 def _interval(row: Score) -> str:
