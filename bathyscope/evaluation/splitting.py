@@ -26,6 +26,7 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.signs import require_positive_codes
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.intervals import Interval
+from bathyscope.evaluation.nulls import seed_apart
 from bathyscope.evaluation.scores import Score, read_scores, score, write_scores
 from bathyscope.evaluation.stability import RANDOM, SHAPED, mean_over_features, random_like, shaped_like, unit_rows
 
@@ -131,7 +132,7 @@ def read_tree(path: Path) -> list[Branch]:
 def _measure(
     small: Dictionary, large: Dictionary, store: ActivationStore | None, settings: SplittingSettings
 ) -> tuple[list[Score], list[Branch]]:
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(seed_apart(settings.seed))
     small_FD, large_GD = unit_rows(small.W_dec), unit_rows(large.W_dec)
     subjects = {
         OWN: _nearest(small_FD, large_GD),

@@ -23,7 +23,7 @@ def search_words(explanations: Explanations, query: str, *, method: str = CONTEX
 def word_texts(explanations: Explanations, method: str) -> Iterator[FeatureText]:
     """Every word of every feature by one method, with its score as weight; words that score below 0 have none."""
     table = explanations.table.select(["feature", "method", "word", "score"])
-    known = set(table["method"].unique().to_pylist())
+    known = sorted(table["method"].unique().to_pylist())
     if method not in known:
         raise ConfigError(f"{explanations.path} holds no words by {method!r}; expected one of: {', '.join(known)}")
     for row in table.to_pylist():
