@@ -155,9 +155,10 @@ def _neighbours(index: FeatureIndex, by: Neighbours) -> list[Found]:
 
 
 def _show(config: Search, found: list[Found]) -> None:
-    say("feature     score  words", as_json=config.json)
+    say("feature     score  words it fires on", as_json=config.json)
+    explanations = _explanations(config)
     for one in found:
-        _line(config, one.feature, {"score": one.score}, f"{one.score:9.4f}")
+        _line(config, explanations, one.feature, {"score": one.score}, f"{one.score:9.4f}")
     if not found:
         say("nothing found", as_json=config.json)
 
@@ -168,13 +169,14 @@ def _activation(config: Search, by: Activation) -> None:
     firings = search_activation(model, dictionary, by.prompt, index=index, pool=by.pool, n=config.n)
     pieces = TokenTable.of(model.tokenizer).render(firings.tokens)
     say(f"{firings.n_firing} features fire on {len(pieces)} tokens", as_json=config.json)
+    explanations = _explanations(config)
     for one in firings.found:
         limit = MARK * one.values.max()
         shown = " ".join(
             f"{piece.strip() or piece!r}:{v:.2g}" for piece, v in zip(pieces, one.values, strict=True) if v > limit
         )
         values = {"score": one.score, "tokens": pieces, "values": one.values.round(6).tolist()}
-        _line(config, one.feature, values, f"{one.score:9.4f}", f"[{shown}]")
+        _line(config, explanations, one.feature, values, f"{one.score:9.4f}", f"[{shown}]")
 
 
 def _answer(config: Search, by: Answer) -> None:
@@ -193,17 +195,24 @@ def _answer(config: Search, by: Answer) -> None:
     }
     result(figures, as_json=config.json)
     say("feature  attribution  cut      rank by activation, token", as_json=config.json)
+    explanations = _explanations(config)
     for one in found.found:
         figures = {"attribution": one.attribution, "cut": one.cut, "activation_rank": one.activation_rank}
         place = f"{one.activation_rank:4d} {pieces[one.token].strip() or pieces[one.token]!r}"
-        _line(config, one.feature, figures, f"{one.attribution:+9.4f} {one.cut:+9.4f}", place)
+        _line(config, explanations, one.feature, figures, f"{one.attribution:+9.4f} {one.cut:+9.4f}", place)
 
 
-def _line(config: Search, feature: int, values: dict[str, object], *columns: str) -> None:
-    """One feature, with its words where explanations are given."""
+def _explanations(config: Search) -> Explanations | None:
+    return None if config.explanations is None else Explanations(config.explanations)
+
+
+def _line(
+    config: Search, explanations: Explanations | None, feature: int, values: dict[str, object], *columns: str
+) -> None:
+    """One feature, with the words that it fires on where explanations are given."""
     words = ""
-    if config.explanations is not None:
-        words = Explanations(config.explanations).label(feature, n=SHOWN_WORDS)
+    if explanations is not None:
+        words = ", ".join(word.word for word in explanations.words(feature, CONTEXTS)[:SHOWN_WORDS])
     if config.json:
         result({"feature": feature, **values, "words": words}, as_json=True)
     else:

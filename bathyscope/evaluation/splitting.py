@@ -32,6 +32,8 @@ from bathyscope.evaluation.stability import RANDOM, SHAPED, mean_over_features, 
 
 TREE = "tree.jsonl"
 OWN = "large dictionary"
+TWINS = "children that bear their parent's number"
+"""Next to none by chance. Where it is not, both were trained with one seed and still stand where they started."""
 CHUNK_ROWS = 1024
 ENCODED_ROWS = 2048
 
@@ -145,6 +147,10 @@ def _measure(
         rows += _shares(name, found, small.n_features, threshold, settings.seed)
     own = subjects[OWN]
     has_parent_G = own.cosines_G > threshold
+    if has_parent_G.any():
+        same_G = own.features_G == np.arange(large.n_features)
+        interval = mean_over_features(same_G[has_parent_G].astype(np.float64), settings.seed)
+        rows.append(score(OWN, TWINS, interval, unit="children"))
     contained_G = np.full(large.n_features, np.nan)
     if store is not None:
         more, contained_G = _containment(small, large, own, has_parent_G, store, settings)

@@ -11,7 +11,7 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Above
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError
-from bathyscope.evaluation.splitting import OWN, RANDOM, SHAPED, SplittingSettings, read_tree, splitting
+from bathyscope.evaluation.splitting import OWN, RANDOM, SHAPED, TWINS, SplittingSettings, read_tree, splitting
 
 D, N_PARENTS, N_SPLIT, PER_PARENT = 64, 40, 30, 3
 SETTINGS = SplittingSettings(n_rows=600, min_firing=3)
@@ -88,6 +88,15 @@ def test_two_unrelated_dictionaries_have_no_tree(tmp_path):
     rows = {(row.subject, row.metric): row for row in splitting(one, other, out=tmp_path / "out", settings=SETTINGS)}
     assert rows[OWN, "large features with a parent"].value <= 0.05
     assert all(child.contained is None for branch in read_tree(tmp_path / "out") for child in branch.children)
+
+
+def test_dictionaries_that_started_alike_are_told_by_their_numbers(grown, tmp_path):
+    generator = torch.Generator().manual_seed(3)
+    start = torch.nn.functional.normalize(torch.randn(90, D, generator=generator), dim=1)
+    one, other = (start[:n] + 0.05 * torch.randn(n, D, generator=generator) for n in (40, 90))
+    found = splitting(dictionary_of(one), dictionary_of(other), out=tmp_path / "out", settings=SETTINGS)
+    assert next(row for row in found if row.metric == TWINS).value > 0.9
+    assert grown[1][OWN, TWINS].value < 0.1
 
 
 def test_what_cannot_be_compared_is_refused(family, tmp_path):
