@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bathyscope.activations.through import Through
     from bathyscope.artifacts import verify
     from bathyscope.circuits.alignment import AlignSettings, align
+    from bathyscope.circuits.attribution import AttributionSettings, attribute
     from bathyscope.circuits.interchange import Exchanges, exchanges, interchange, intervene
     from bathyscope.circuits.subspace import Site, Subspace, random_subspace, written
     from bathyscope.dictionaries.abs_topk import AbsTopK
@@ -62,12 +63,16 @@ if TYPE_CHECKING:
     from bathyscope.dictionaries.transcoder import Transcoder
     from bathyscope.evaluation.absorption import AbsorptionSettings, absorption
     from bathyscope.evaluation.compare import Compared, compare
+    from bathyscope.evaluation.completeness import CompletenessSettings, completeness
+    from bathyscope.evaluation.concepts import ConceptSettings, find_concepts
     from bathyscope.evaluation.correlation_match import match_factors
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
     from bathyscope.evaluation.identifiability.report import identifiability
     from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
     from bathyscope.evaluation.identifiability.supports import support_report
+    from bathyscope.evaluation.influence import influence_scores
     from bathyscope.evaluation.labelled import LabelledSet, LabelledText
+    from bathyscope.evaluation.languages import LanguageSettings, language_card
     from bathyscope.evaluation.latent_scaling import LatentScaling, latent_scaling
     from bathyscope.evaluation.nulls import random_dictionary
     from bathyscope.evaluation.optimal_codes import OptimalCodesSettings, optimal_codes
@@ -75,6 +80,7 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.recovery import recovery
     from bathyscope.evaluation.recovery_bench import RecoveryBench, bench_recovery
     from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
+    from bathyscope.evaluation.splitting import SplittingSettings, splitting
     from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
     from bathyscope.evaluation.worlds.adder import AdderSettings, train_adder
     from bathyscope.evaluation.worlds.addition import Addition
@@ -87,15 +93,20 @@ if TYPE_CHECKING:
     from bathyscope.explanations.mutual_information import MutualInformation
     from bathyscope.explanations.passages import PassageSettings
     from bathyscope.explanations.scores.judged import JudgeSettings, judge_explanations
+    from bathyscope.explanations.search import search_words
     from bathyscope.explanations.written import WriteSettings, Written, write_explanations
     from bathyscope.features.index import FeatureIndex, index_features
+    from bathyscope.features.plane import PlaneSettings, plane
+    from bathyscope.features.search import search_activation, search_prompts, search_token
     from bathyscope.features.settings import IndexSettings
+    from bathyscope.features.text_search import FeatureText, TextSearch
     from bathyscope.models.generate import generate
     from bathyscope.models.load import load_model
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
     from bathyscope.steering.clause import Clause
     from bathyscope.steering.gates import FeatureGate, ProbeGate
+    from bathyscope.steering.influence import InfluenceSettings, influence
     from bathyscope.steering.operations.add import Add
     from bathyscope.steering.operations.affine import Affine
     from bathyscope.steering.operations.amplify import Amplify
@@ -127,6 +138,7 @@ _WHERE = {
     "Analogies": "bathyscope.activations.pairs.analogies",
     "Answers": "bathyscope.activations.pairs.answers",
     "Ask": "bathyscope.activations.pairs.counterfactuals",
+    "AttributionSettings": "bathyscope.circuits.attribution",
     "BallSettings": "bathyscope.evaluation.worlds.balls",
     "Balls": "bathyscope.evaluation.worlds.balls",
     "BatchTopK": "bathyscope.dictionaries.batch_topk",
@@ -138,6 +150,8 @@ _WHERE = {
     "Codes": "bathyscope.dictionaries.dictionary",
     "CollectSettings": "bathyscope.activations.collect",
     "Compared": "bathyscope.evaluation.compare",
+    "CompletenessSettings": "bathyscope.evaluation.completeness",
+    "ConceptSettings": "bathyscope.evaluation.concepts",
     "CounterfactualSettings": "bathyscope.activations.pairs.counterfactuals",
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Decay": "bathyscope.steering.schedules",
@@ -148,6 +162,7 @@ _WHERE = {
     "Exchanges": "bathyscope.circuits.interchange",
     "FeatureGate": "bathyscope.steering.gates",
     "FeatureIndex": "bathyscope.features.index",
+    "FeatureText": "bathyscope.features.text_search",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "Frozen": "bathyscope.dictionaries.frozen",
@@ -155,12 +170,14 @@ _WHERE = {
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
     "IndexSettings": "bathyscope.features.settings",
+    "InfluenceSettings": "bathyscope.steering.influence",
     "JudgeSettings": "bathyscope.explanations.scores.judged",
     "JumpReLU": "bathyscope.dictionaries.jumprelu",
     "KnownConcepts": "bathyscope.evaluation.identifiability.settings",
     "KnownTargets": "bathyscope.dictionaries.paired",
     "LabelledSet": "bathyscope.evaluation.labelled",
     "LabelledText": "bathyscope.evaluation.labelled",
+    "LanguageSettings": "bathyscope.evaluation.languages",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
     "LocalWriter": "bathyscope.models.writers.local",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
@@ -180,6 +197,7 @@ _WHERE = {
     "PairedSettings": "bathyscope.dictionaries.paired",
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
     "PassageSettings": "bathyscope.explanations.passages",
+    "PlaneSettings": "bathyscope.features.plane",
     "Positions": "bathyscope.steering.positions",
     "ProbeGate": "bathyscope.steering.gates",
     "ProbeSettings": "bathyscope.evaluation.probing",
@@ -197,11 +215,13 @@ _WHERE = {
     "ShiftWorldSettings": "bathyscope.evaluation.worlds.shifts",
     "Site": "bathyscope.circuits.subspace",
     "SparseChange": "bathyscope.dictionaries.paired",
+    "SplittingSettings": "bathyscope.evaluation.splitting",
     "StabilitySettings": "bathyscope.evaluation.stability",
     "Strength": "bathyscope.steering.operations.strength",
     "Subspace": "bathyscope.circuits.subspace",
     "Template": "bathyscope.activations.pairs.template",
     "Temporal": "bathyscope.dictionaries.temporal",
+    "TextSearch": "bathyscope.features.text_search",
     "Texts": "bathyscope.activations.text",
     "Through": "bathyscope.activations.through",
     "TopK": "bathyscope.dictionaries.topk",
@@ -214,6 +234,7 @@ _WHERE = {
     "Written": "bathyscope.explanations.written",
     "absorption": "bathyscope.evaluation.absorption",
     "align": "bathyscope.circuits.alignment",
+    "attribute": "bathyscope.circuits.attribution",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
     "by_transition": "bathyscope.activations.pairs.pair",
@@ -222,18 +243,23 @@ _WHERE = {
     "collect": "bathyscope.activations.collect",
     "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
+    "completeness": "bathyscope.evaluation.completeness",
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
+    "find_concepts": "bathyscope.evaluation.concepts",
     "generate": "bathyscope.models.generate",
     "identifiability": "bathyscope.evaluation.identifiability.report",
     "index_features": "bathyscope.features.index",
+    "influence": "bathyscope.steering.influence",
+    "influence_scores": "bathyscope.evaluation.influence",
     "interchange": "bathyscope.circuits.interchange",
     "intervene": "bathyscope.circuits.interchange",
     "judge_explanations": "bathyscope.explanations.scores.judged",
+    "language_card": "bathyscope.evaluation.languages",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
@@ -244,6 +270,7 @@ _WHERE = {
     "match_factors": "bathyscope.evaluation.correlation_match",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
+    "plane": "bathyscope.features.plane",
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "random_subspace": "bathyscope.circuits.subspace",
@@ -252,8 +279,13 @@ _WHERE = {
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "search_activation": "bathyscope.features.search",
+    "search_prompts": "bathyscope.features.search",
+    "search_token": "bathyscope.features.search",
+    "search_words": "bathyscope.explanations.search",
     "shifts_of": "bathyscope.dictionaries.shifts.pairs",
     "split_signs": "bathyscope.dictionaries.signs",
+    "splitting": "bathyscope.evaluation.splitting",
     "stability": "bathyscope.evaluation.stability",
     "stability_table": "bathyscope.evaluation.stability",
     "steer": "bathyscope.steering.steer",
@@ -284,6 +316,7 @@ __all__ = [
     "Analogies",
     "Answers",
     "Ask",
+    "AttributionSettings",
     "BallSettings",
     "Balls",
     "BatchTopK",
@@ -295,6 +328,8 @@ __all__ = [
     "Codes",
     "CollectSettings",
     "Compared",
+    "CompletenessSettings",
+    "ConceptSettings",
     "CounterfactualSettings",
     "Crosscoder",
     "Decay",
@@ -305,6 +340,7 @@ __all__ = [
     "Exchanges",
     "FeatureGate",
     "FeatureIndex",
+    "FeatureText",
     "FidelitySettings",
     "Fista",
     "Frozen",
@@ -312,12 +348,14 @@ __all__ = [
     "IdentifiabilitySettings",
     "ImageEncoderSettings",
     "IndexSettings",
+    "InfluenceSettings",
     "JudgeSettings",
     "JumpReLU",
     "KnownConcepts",
     "KnownTargets",
     "LabelledSet",
     "LabelledText",
+    "LanguageSettings",
     "LatentScaling",
     "LocalWriter",
     "MatchingPursuit",
@@ -337,6 +375,7 @@ __all__ = [
     "PairedSettings",
     "ParallelVerses",
     "PassageSettings",
+    "PlaneSettings",
     "Positions",
     "ProbeGate",
     "ProbeSettings",
@@ -354,11 +393,13 @@ __all__ = [
     "ShiftWorldSettings",
     "Site",
     "SparseChange",
+    "SplittingSettings",
     "StabilitySettings",
     "Strength",
     "Subspace",
     "Template",
     "Temporal",
+    "TextSearch",
     "Texts",
     "Through",
     "TopK",
@@ -371,6 +412,7 @@ __all__ = [
     "Written",
     "absorption",
     "align",
+    "attribute",
     "bench_recovery",
     "bench_shifts",
     "by_transition",
@@ -379,18 +421,23 @@ __all__ = [
     "collect",
     "collect_pairs",
     "compare",
+    "completeness",
     "draw_pairs",
     "exchanges",
     "explain",
     "explained",
     "export",
     "fidelity",
+    "find_concepts",
     "generate",
     "identifiability",
     "index_features",
+    "influence",
+    "influence_scores",
     "interchange",
     "intervene",
     "judge_explanations",
+    "language_card",
     "last_checkpoint",
     "latent_scaling",
     "learn_online",
@@ -401,6 +448,7 @@ __all__ = [
     "match_factors",
     "optimal_codes",
     "pair_set",
+    "plane",
     "probe",
     "random_dictionary",
     "random_subspace",
@@ -409,8 +457,13 @@ __all__ = [
     "recode",
     "recovery",
     "refine_online",
+    "search_activation",
+    "search_prompts",
+    "search_token",
+    "search_words",
     "shifts_of",
     "split_signs",
+    "splitting",
     "stability",
     "stability_table",
     "steer",

@@ -56,6 +56,23 @@ COMMANDS: dict[str, Entry] = {
         "bathyscope.cli.absorption", "Absorption", "Count words whose first-letter feature a narrower one replaces."
     ),
     "stability": Entry("bathyscope.cli.stability", "Stability", "Compare the features of dictionaries, seed by seed."),
+    "search": Entry(
+        "bathyscope.cli.search",
+        "Search",
+        "Find features by words, prompts, tokens or their part in an answer.",
+    ),
+    "concepts": Entry("bathyscope.cli.concepts", "Concepts", "Find the features of a concept, beside nulls."),
+    "completeness": Entry(
+        "bathyscope.cli.completeness", "Completeness", "Count listed words that have a feature, by their frequency."
+    ),
+    "splitting": Entry(
+        "bathyscope.cli.splitting", "Splitting", "Follow the features of a small dictionary into a large one."
+    ),
+    "languages": Entry("bathyscope.cli.languages", "Languages", "Compare features on the same verses in languages."),
+    "map": Entry("bathyscope.cli.plane", "Map", "Lay the features of a dictionary out in a plane."),
+    "influence": Entry(
+        "bathyscope.cli.influence", "Influence", "Hold features, and see whether their own words become likelier."
+    ),
     "steer": Entry(
         "bathyscope.cli.steer", "Steer", "Answer prompts with features held, beside plain and random control."
     ),

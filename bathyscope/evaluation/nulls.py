@@ -3,6 +3,7 @@
 A random dictionary of the same size shows how much of a score needs no learning at all.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,6 +33,15 @@ def random_dictionary(like: Dictionary, x_ND: Float[Tensor, "N D"], *, k: int, s
     guess_ND = unscaled.reconstruct(x_ND) - mean_D
     scale = float((centred_ND * guess_ND).double().sum() / guess_ND.double().square().sum().clamp_min(1e-30))
     return _tied(like, W_dec_FD, mean_D, k=k, scale=scale)
+
+
+def seed_apart(seed: int) -> int:
+    """A seed made of `seed` for random directions that are laid beside trained ones.
+
+    Training draws its first directions with the user's seed, too: drawn with the same number, the null would hold the
+    very directions that the dictionary started from, and trained features stay near those.
+    """
+    return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
 def _tied(like: Dictionary, W_dec_FD: Tensor, mean_D: Tensor, *, k: int, scale: float) -> Dictionary:

@@ -73,11 +73,11 @@ def stability(
         raise ConfigError(f"the dictionaries write vectors of width {widths}: their features cannot be compared")
     generator = torch.Generator().manual_seed(settings.seed)
     signed = any(is_signed(each.rule) for each in (dictionary_a, dictionary_b))
-    rows_a, rows_b = _unit(dictionary_a.W_dec), _unit(dictionary_b.W_dec)
+    rows_a, rows_b = unit_rows(dictionary_a.W_dec), unit_rows(dictionary_b.W_dec)
     subjects = {
         name: (rows_a, rows_b),
-        f"{name}, {RANDOM}": (_random(rows_a, generator), _random(rows_b, generator)),
-        f"{name}, {SHAPED}": (_shaped(rows_a, generator), _shaped(rows_b, generator)),
+        f"{name}, {RANDOM}": (random_like(rows_a, generator), random_like(rows_b, generator)),
+        f"{name}, {SHAPED}": (shaped_like(rows_a, generator), shaped_like(rows_b, generator)),
     }
     weights_F = None if x_ND is None else _firing(dictionary_a, x_ND)
     found: list[Score] = []
@@ -141,17 +141,19 @@ def _rows(
     matched = "matched cosine" if found.is_exact else "matched cosine (lower bound)"
     figures = {"mean max cosine": nearest_F, matched: np.sort(found.cosine_F)[::-1][: min(len(a_FD), len(b_GD))]}
     figures |= {f"share matched above {level:g}": (found.cosine_F > level).astype(np.float64) for level in LEVELS}
-    rows = [score(subject, metric, _mean(v, settings.seed), unit="features") for metric, v in figures.items()]
+    rows = [
+        score(subject, metric, mean_over_features(v, settings.seed), unit="features") for metric, v in figures.items()
+    ]
     if weights_F is not None:
         by_firing = {"mean max cosine, by firing": nearest_F}
         by_firing |= {f"share matched above {level:g}, by firing": found.cosine_F > level for level in LEVELS}
         for metric, values_F in by_firing.items():
-            interval = _mean(values_F.astype(np.float64), settings.seed, weights_F=weights_F)
+            interval = mean_over_features(values_F.astype(np.float64), settings.seed, weights_F=weights_F)
             rows.append(score(subject, metric, interval, unit="features"))
     return rows
 
 
-def _mean(
+def mean_over_features(
     values_F: Float[np.ndarray, " F"], seed: int, *, weights_F: Float[np.ndarray, " F"] | None = None
 ) -> Interval:
     """The mean, weighted if asked, with an interval from resampling features."""
@@ -184,18 +186,20 @@ def _held_out(store: ActivationStore, dictionary: Dictionary, n_rows: int) -> Fl
     return store.read(chosen, store.hookpoint(dictionary.hookpoint))
 
 
-def _unit(rows_FD: Float[Tensor, "F D"]) -> Float[Tensor, "F D"]:
+def unit_rows(rows_FD: Float[Tensor, "F D"]) -> Float[Tensor, "F D"]:
+    """The rows at length 1, in float32 on the CPU."""
     return torch.nn.functional.normalize(rows_FD.detach().float().cpu(), dim=1)
 
 
-def _random(like_FD: Float[Tensor, "F D"], generator: torch.Generator) -> Float[Tensor, "F D"]:
-    return _unit(torch.randn(*like_FD.shape, generator=generator))
+def random_like(like_FD: Float[Tensor, "F D"], generator: torch.Generator) -> Float[Tensor, "F D"]:
+    """As many uniformly random unit vectors."""
+    return unit_rows(torch.randn(*like_FD.shape, generator=generator))
 
 
-def _shaped(like_FD: Float[Tensor, "F D"], generator: torch.Generator) -> Float[Tensor, "F D"]:
+def shaped_like(like_FD: Float[Tensor, "F D"], generator: torch.Generator) -> Float[Tensor, "F D"]:
     """Gaussian directions with the second moments E[d dᵀ] of the rows: `z @ L.T` with L Lᵀ their matrix."""
     moments_DD = like_FD.double().T @ like_FD.double() / len(like_FD)
     values_D, vectors_DD = torch.linalg.eigh(moments_DD)
     root_DD = vectors_DD * values_D.clamp_min(0).sqrt()
     noise_FD = torch.randn(*like_FD.shape, generator=generator, dtype=torch.float64)
-    return _unit((noise_FD @ root_DD.T).float())
+    return unit_rows((noise_FD @ root_DD.T).float())

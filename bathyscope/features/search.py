@@ -1,22 +1,21 @@
-"""Finding features: by the token they peak on, or by prompts on which they fire and prompts on which they do not.
+"""Finding features: by the token they peak on, by what fires on a prompt, or by prompts with it and prompts without.
 
 Neighbours of a known feature stand in the index itself (`FeatureIndex.feature`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
 
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
+from bathyscope.features.prompt import prompt_codes, prompt_maxima
 from bathyscope.features.reader import FeatureIndex
-from bathyscope.models.hooks import run
 from bathyscope.models.model import Model
-from bathyscope.models.prompts import special_tokens, text_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +25,35 @@ class Found:
     feature: int
     score: float
     """What it was ranked by, see the search."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Firing:
+    """A feature that fires on a prompt, token by token."""
+
+    feature: int
+    score: float
+    """Its pooled value, see `search_activation`."""
+    token: int
+    """Place of its highest value among the prompt's tokens."""
+    values: Float[np.ndarray, " S"]
+    """Its value at each of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptFirings:
+    """What fires on a prompt."""
+
+    tokens: tuple[int, ...]
+    """The prompt's tokens, BOS left out."""
+    n_firing: int
+    """Features that fire on at least one of them."""
+    found: list[Firing]
+    """The features of highest score."""
+
+
+Pool = Literal["max", "mean", "last"]
+"""How the values at the tokens become one score: the highest, their mean, or that of the last token."""
 
 
 def search_token(index: FeatureIndex, token: int | str, *, n: int = 20) -> list[Found]:
@@ -61,6 +89,7 @@ def search_prompts(
     """
     if not prompts:
         raise ConfigError("no prompt to search by; give at least one")
+    require_own_index(index, dictionary)
     there = torch.stack([prompt_maxima(model, dictionary, prompt) for prompt in prompts]).cpu().numpy()
     reach = np.maximum(index.features["max"].to_numpy(), there.max(axis=0))
     score = np.divide(there.min(axis=0), reach, out=np.zeros_like(reach), where=reach > 0)
@@ -69,24 +98,40 @@ def search_prompts(
     return _best(score, n)
 
 
-def prompt_maxima(model: Model, dictionary: Dictionary, prompt: str) -> Float[Tensor, " F"]:
-    """Each feature's highest value over the tokens of `prompt`, special tokens left out."""
-    codes, _ = prompt_codes(model, dictionary, prompt)
-    zeros_F = codes.new_zeros(codes.shape[1])
-    return torch.cat([zeros_F[None], codes]).amax(dim=0)
+def search_activation(
+    model: Model,
+    dictionary: Dictionary,
+    prompt: str,
+    *,
+    index: FeatureIndex | None = None,
+    pool: Pool = "max",
+    n: int = 20,
+) -> PromptFirings:
+    """The features that fire on a prompt, all at once: token by token, and ranked by their pooled value.
+
+    With `index`, values are shares of the feature's maximum there (of its highest value here where that is larger), so
+    that a feature that is always large does not lead every list; without, they are the codes themselves.
+    """
+    codes_SF, tokens_S = prompt_codes(model, dictionary, prompt)
+    values_SF = codes_SF.double().cpu().numpy()
+    if index is not None:
+        require_own_index(index, dictionary)
+        reach_F = np.maximum(index.features["max"].to_numpy(), values_SF.max(axis=0))
+        values_SF = np.divide(values_SF, reach_F, out=np.zeros_like(values_SF), where=reach_F > 0)
+    score_F = {"max": values_SF.max(axis=0), "mean": values_SF.mean(axis=0), "last": values_SF[-1]}[pool]
+    found = [
+        Firing(feature=one.feature, score=one.score, token=int(values.argmax()), values=values)
+        for one in _best(score_F, n)
+        for values in [values_SF[:, one.feature]]
+    ]
+    n_firing = int((values_SF > 0).any(axis=0).sum())
+    return PromptFirings(tokens=tuple(tokens_S.tolist()), n_firing=n_firing, found=found)
 
 
-def prompt_codes(
-    model: Model, dictionary: Dictionary, prompt: str
-) -> tuple[Float[Tensor, "S F"], Int[np.ndarray, " S"]]:
-    """The dense codes of a prompt's tokens, special ones left out, and their ids."""
-    if dictionary.hookpoint is None:
-        raise ConfigError("the dictionary does not say which hookpoint it reads")
-    tokens = np.array(text_tokens(model, prompt), dtype=np.int64)
-    x_SD = run(model, torch.from_numpy(tokens)[None], dictionary.hookpoint)[dictionary.hookpoint][0]
-    ordinary = ~np.isin(tokens, sorted(special_tokens(model)))
-    x_SD = x_SD[torch.from_numpy(ordinary).to(x_SD.device)].to(dictionary.device)
-    return dictionary.encode(x_SD).dense(), tokens[ordinary]
+def require_own_index(index: FeatureIndex, dictionary: Dictionary) -> None:
+    """Raise ConfigError when `index` was made with another dictionary: its feature numbers mean other features."""
+    if index.summary["dictionary"] != dictionary.digest:
+        raise ConfigError(f"{index.path} indexes another dictionary; give the one that it was made with")
 
 
 def _readings(index: FeatureIndex, text: str) -> list[int]:

@@ -1,5 +1,7 @@
 """What a feature reads, as tokens. The claim that steering tests: the feature also makes the model write them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -47,3 +49,18 @@ def writes_what_it_reads(model: Model, dictionary: Dictionary, index: FeatureInd
                 if feature in read:
                     scores_F[feature] = float(z_FV[feature - first, torch.from_numpy(read[feature])].mean())
     return scores_F
+
+
+def written_tokens(index: FeatureIndex, feature: int, *, n: int = 10) -> tuple[int, ...]:
+    """The `n` tokens that the feature's direction raises most (logit lens), highest first."""
+    return tuple(int(token) for token in index.feature(feature).top_tokens[:n])
+
+
+def word_tokens(model: Model, words: Sequence[str]) -> tuple[int, ...]:
+    """The first token of each word behind a space, each once: what must come next for the word to be written."""
+    found: list[int] = []
+    for word in words:
+        ids = model.tokenizer(" " + word.strip(), add_special_tokens=False)["input_ids"]
+        visible = [int(i) for i in ids if str(model.tokenizer.decode([i])).strip()]  # some write the space apart
+        found += visible[:1]
+    return tuple(dict.fromkeys(found))

@@ -5,9 +5,10 @@ import torch
 
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Largest
+from bathyscope.dictionaries.start import tied_start
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError
-from bathyscope.evaluation.nulls import random_dictionary
+from bathyscope.evaluation.nulls import random_dictionary, seed_apart
 
 
 @pytest.fixture
@@ -53,3 +54,11 @@ def test_it_explains_something_but_less_than_the_truth_and_depends_on_its_seed(l
 def test_k_out_of_range_is_refused(like, x_ND):
     with pytest.raises(ConfigError, match="k is 41, expected 1 to 40"):
         random_dictionary(like, x_ND, k=41, seed=0)
+
+
+def test_random_directions_are_not_those_that_training_with_the_same_seed_starts_from(like, x_ND):
+    start = tied_start(40, 16, norm=1.0, generator=torch.Generator().manual_seed(0))
+    same, apart = (random_dictionary(like, x_ND, k=5, seed=seed).W_dec for seed in (0, seed_apart(0)))
+    assert torch.allclose(torch.nn.functional.cosine_similarity(same, start.W_dec_FD), torch.ones(40), atol=1e-5)
+    assert torch.nn.functional.cosine_similarity(apart, start.W_dec_FD).abs().mean() < 0.3
+    assert seed_apart(0) == seed_apart(0) != seed_apart(1)

@@ -1,5 +1,7 @@
 """Search on features that are letters: a dictionary that reads the tiny model's embeddings."""
 
+import dataclasses
+
 import pytest
 import torch
 from tiny import D_MODEL, tiny_model
@@ -8,9 +10,9 @@ from bathyscope.activations.text import Texts
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Above
 from bathyscope.dictionaries.weights import Weights
-from bathyscope.errors import ConfigError
+from bathyscope.errors import ConfigError, ModelError
 from bathyscope.features.index import FeatureIndex, IndexSettings, index_features
-from bathyscope.features.search import search_prompts, search_token
+from bathyscope.features.search import search_activation, search_prompts, search_token
 from bathyscope.models.unembed import unembedding
 
 LETTERS = "abcdefgh"
@@ -71,3 +73,43 @@ def test_a_feature_that_the_index_never_saw_can_be_found(letters, index):
 def test_a_search_without_prompts_is_refused(letters, index):
     with pytest.raises(ConfigError, match="no prompt"):
         search_prompts(tiny_model(), letters, index, [])
+
+
+def test_what_fires_on_a_prompt_is_told_token_by_token(letters):
+    found = search_activation(tiny_model(), letters, "xbda")
+    assert bytes(found.tokens) == b"xbda"
+    assert found.n_firing == 3
+    assert {one.feature: one.token for one in found.found} == {1: 1, 3: 2, 0: 3}
+    for one in found.found:
+        assert one.values[one.token] == pytest.approx(1, abs=1e-4) == one.score
+        assert (one.values > 0).sum() == 1
+
+
+def test_values_are_pooled_as_asked(letters, index):
+    b_and_c = {1: 2 / 4, 2: 1 / 4}
+    mean = search_activation(tiny_model(), letters, "bbcx", index=index, pool="mean")
+    assert {one.feature: one.score for one in mean.found} == pytest.approx(b_and_c, abs=1e-3)
+    last = search_activation(tiny_model(), letters, "bbc", index=index, pool="last", n=1)
+    assert [one.feature for one in last.found] == [2] and last.n_firing == 2
+
+
+def test_prompts_without_tokens_and_indexes_of_other_dictionaries_are_refused(letters, index):
+    with pytest.raises(ConfigError, match="no token"):
+        search_activation(tiny_model(), letters, "")
+    weights = dataclasses.replace(letters.weights, b_enc=torch.ones(len(LETTERS)))
+    other = dataclasses.replace(letters, weights=weights)
+    for search in (
+        lambda: search_activation(tiny_model(), other, "a", index=index),
+        lambda: search_prompts(tiny_model(), other, index, ["a"]),
+    ):
+        with pytest.raises(ConfigError, match="another dictionary"):
+            search()
+
+
+def test_a_dictionary_of_another_model_or_place_is_refused(letters):
+    with pytest.raises(ConfigError, match="width"):
+        search_activation(tiny_model(), dataclasses.replace(letters, hookpoint="layers.0.mlp.gate_proj"), "a")
+    other = dataclasses.replace(letters, model_identity={"name": "another", "sha256": "0" * 64})
+    mine = dataclasses.replace(tiny_model(), identity={"name": "mine", "sha256": "1" * 64})
+    with pytest.raises(ModelError, match="another"):
+        search_activation(mine, other, "a")

@@ -31,6 +31,35 @@ Kind = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verses:
+    """The same verses in several languages."""
+
+    keys: tuple[str, ...]
+    """`GEN.1.1` or `2.6`: chapter and verse."""
+    texts: Mapping[str, tuple[str, ...]]
+    """Language → texts, in the order of the keys."""
+    record: Mapping[str, str]
+    """Where they come from, for manifests."""
+
+
+def parallel_verses(material: str, *, min_chars: int, max_chars: int) -> Verses:
+    """The verses that every language of `material` has, different in each, with lengths in the given range."""
+    if material not in LANGUAGES:
+        raise ConfigError(f"no parallel text is named {material!r}; expected one of: {', '.join(LANGUAGES)}")
+    fetched = materials.fetch(material)
+    texts = {language: _verses(fetched.files[file]) for language, file in LANGUAGES[material].items()}
+    first, *others = texts.values()
+    keys = [key for key in first if all(key in other for other in others)]
+    keys = [key for key in keys if len({own[key] for own in texts.values()}) == len(texts)]
+    keys = [key for key in keys if all(min_chars <= len(own[key]) <= max_chars for own in texts.values())]
+    return Verses(
+        keys=tuple(keys),
+        texts={language: tuple(own[key] for key in keys) for language, own in texts.items()},
+        record=fetched.record(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelVerses:
     """Pairs of verses that differ in language, verse, or both."""
 
