@@ -60,6 +60,7 @@ def words_of_text(reading: Reading, settings: FiringInformation, table: TokenTab
     sets = choose_sets(reading.postings, reading.corpus, bits_UB, tested.words.units, base_U, n=n)
     present_U = np.bincount(near.units, minlength=len(units.names))
     top = Tested(FiringWords(*(part[:, :n] for part in tested.words)), tested.p_value[:, :n], tested.believed[:, :n])
+    enough_F = reading.postings.counts >= settings.min_firings
     parts = (
         _firing(SET, _chosen(sets, tested), units, reading, present_U),
         _firing(TOP, top, units, reading, present_U),
@@ -67,6 +68,7 @@ def words_of_text(reading: Reading, settings: FiringInformation, table: TokenTab
         _share(TF_IDF, tf_idf_units(reading, n=n), reading.units),
         _runs(reading, table, n=n),
     )
+    parts = tuple(part.only(enough_F) for part in parts)
     return TextWords(parts=parts, n_units=len(units.names), n_discovered=int(tested.believed.any(axis=1).sum()))
 
 

@@ -29,6 +29,8 @@ class Evidence(NamedTuple):
     """Documents of the top windows of all features, one feature after the other."""
     window_offsets: Int[np.ndarray, " E"]
     """Where in its document each of them begins, in tokens."""
+    window_lengths: Int[np.ndarray, " E"]
+    """Tokens of each."""
     first_window: Int[np.ndarray, " F1"]
     """Where each feature's windows begin."""
 
@@ -47,6 +49,7 @@ class Evidence(NamedTuple):
                 "top_share": pa.array(self.top_share, pa.float64()),
                 "window_documents": lists(self.window_documents, self.first_window, pa.int32()),
                 "window_offsets": lists(self.window_offsets, self.first_window, pa.int32()),
+                "window_lengths": lists(self.window_lengths, self.first_window, pa.int32()),
             }
         )
 
@@ -58,9 +61,10 @@ def read_evidence(reading: Reading, *, min_firings: int) -> Evidence:
     for block in reading.postings.blocks(multiple=_MULTIPLE):
         tokens.append(np.stack(_top_tokens(block, corpus.tokens[corpus.row_tokens[block.rows]])))
         features, tiles = top_windows(block, reading)
-        windows.append(corpus.tile_starts[tiles])
+        windows.append(tiles)
         sizes.append(np.bincount(features, minlength=block.n_features))
-    starts, (top, share) = np.concatenate(windows), np.concatenate(tokens, axis=1)
+    tiles, (top, share) = np.concatenate(windows), np.concatenate(tokens, axis=1)
+    starts = corpus.tile_starts[tiles]
     begins = np.flatnonzero(np.diff(corpus.documents, prepend=-1))
     document_start = begins[np.searchsorted(begins, starts, side="right") - 1]
     return Evidence(
@@ -70,6 +74,7 @@ def read_evidence(reading: Reading, *, min_firings: int) -> Evidence:
         top_share=share,
         window_documents=corpus.documents[starts].astype(np.int64),
         window_offsets=starts - document_start,
+        window_lengths=corpus.tile_stops[tiles] - starts,
         first_window=np.concatenate([[0], np.cumsum(np.concatenate(sizes))]),
     )
 

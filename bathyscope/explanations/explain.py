@@ -198,9 +198,13 @@ def _write_words(
             writer.write(table_columns(own, sorted(parts, key=_order)))
             progress.report("explain", stop, len(features), "features")
     words = directions.vocabulary.words
+    number = {word: i for i, word in enumerate(words)}
+    numbers = {
+        name: np.vectorize(number.__getitem__, otypes=[np.int64])(np.concatenate(own)) for name, own in used.items()
+    }
     return {
         "share_beating_null": n_beating / len(features),
-        "usage": {name: usage(np.concatenate(found), words)._asdict() for name, found in used.items()},
+        "usage": {name: usage(own, words)._asdict() for name, own in numbers.items()},
     }
 
 

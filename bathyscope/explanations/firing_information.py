@@ -34,7 +34,7 @@ _MULTIPLE = 64
 class FiringInformation:
     """How words are read off the text on which features fire."""
 
-    radius: int = 3
+    radius: int = 8
     """Tokens before and after a firing in which a word counts as present."""
     n_units: int = 5000
     """Most frequent words and signs that may be named."""

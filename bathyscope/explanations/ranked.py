@@ -1,7 +1,7 @@
 """Words of many features by one method, and many methods as the columns of one table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,10 @@ class Ranked:
             score=self.score[features],
             **found,
         )
+
+    def only(self, chosen_F: Bool[np.ndarray, " F"]) -> "Ranked":
+        """The same without the words of features that are not chosen."""
+        return replace(self, words=np.where(chosen_F[:, None], self.words, ""))
 
 
 def named(names: Sequence[str], numbers: Int[np.ndarray, "F n"]) -> Shaped[np.ndarray, "F n"]:

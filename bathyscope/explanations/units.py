@@ -13,7 +13,9 @@ from bathyscope.explanations.vocabulary import folded
 from bathyscope.features.tokens import TokenTable
 from bathyscope.features.words import text_words
 
-_SPACES = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥", "\r": "↵"})
+SPACE, NEWLINE = "␣", "⏎"
+"""How white space that is nothing else is shown."""
+_SPACES = str.maketrans({" ": SPACE, "\n": NEWLINE, "\t": "⇥", "\r": "↵"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,10 @@ def text_units(tokens: Int[np.ndarray, " T"], documents: Int[np.ndarray, " T"], 
     keys = np.array([*(word.casefold() for word in text.words), ""], dtype=object)[text.word_of_token]
     others = np.flatnonzero(text.word_of_token < 0)
     ids, place, counts = np.unique(tokens[others], return_inverse=True, return_counts=True)
-    signs = ["" if i in table.special else shown(name) for i, name in zip(ids.tolist(), table.strings(ids.tolist()), strict=True)]
+    signs = [
+        "" if i in table.special else shown(name)
+        for i, name in zip(ids.tolist(), table.strings(ids.tolist()), strict=True)
+    ]
     keys[others] = np.array(signs, dtype=object)[place]
     for sign, count in zip(signs, counts.tolist(), strict=True):
         names[sign] = (sign, names.get(sign, ("", 0, False))[1] + count, False)
