@@ -23,7 +23,7 @@ from bathyscope.explanations.presence import Near, units_near, window_bits
 from bathyscope.explanations.ranked import Ranked, named
 from bathyscope.explanations.reading import Reading
 from bathyscope.explanations.units import TextUnits, shown
-from bathyscope.explanations.vocabulary import base_numbers, is_allowed
+from bathyscope.explanations.vocabulary import VocabularySettings, base_numbers, is_allowed
 from bathyscope.explanations.word_sets import WordSets, choose_sets
 from bathyscope.features.tokens import TokenTable
 
@@ -75,18 +75,19 @@ def words_of_text(reading: Reading, settings: FiringInformation, table: TokenTab
 def allowed_units(units: TextUnits, settings: FiringInformation) -> TextUnits:
     """The most frequent units that the settings allow, forms merged first where that is asked; others become −1."""
     base_U = np.arange(len(units.names))
-    if settings.vocabulary.merge_inflections:
+    if settings.merge_forms:
         base_U = np.where(units.is_word, base_numbers(units.names), base_U)
     counts_U = np.bincount(base_U, units.counts, minlength=len(units.names)).astype(np.int64)
-    may_U = np.array([is_allowed(name, settings.vocabulary) for name in units.names]) & units.is_word
+    words = VocabularySettings(min_letters=settings.min_unit_letters, drop_stop_words=settings.drop_function_words)
+    may_U = np.array([is_allowed(name, words) for name in units.names]) & units.is_word
     may_U |= settings.signs & ~units.is_word
-    may_U &= counts_U >= settings.vocabulary.min_count
+    may_U &= counts_U >= settings.min_unit_count
     kept = np.flatnonzero(may_U)
     kept = kept[np.argsort(-counts_U[kept], kind="stable")][: settings.n_units]
     if len(kept) < 2:
         raise ConfigError(
             f"the explaining documents have {len(kept)} words and signs that may be named, at least 2 are needed; "
-            "read more tokens or lower min_count"
+            "read more tokens or lower min_unit_count"
         )
     number = np.full(len(units.names) + 1, -1, dtype=np.int32)
     number[kept] = np.arange(len(kept))

@@ -13,7 +13,7 @@ The estimator is model-faithful (it says what the feature reads) where words of 
 writes. Knows codes and units, nothing of models.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,6 @@ from bathyscope.dictionaries.kernels.threads import share_rows
 from bathyscope.errors import ConfigError
 from bathyscope.explanations.kernels.rank import rank
 from bathyscope.explanations.presence import Near
-from bathyscope.explanations.vocabulary import VocabularySettings
 from bathyscope.features.postings import Block, Postings
 
 _MULTIPLE = 64
@@ -38,8 +37,14 @@ class FiringInformation:
     """Tokens before and after a firing in which a word counts as present."""
     n_units: int = 5000
     """Most frequent words and signs that may be named."""
-    vocabulary: VocabularySettings = field(default_factory=lambda: VocabularySettings(min_count=5, min_letters=1))
-    """Which words may be named."""
+    min_unit_count: int = 5
+    """Fewest occurrences of a word or sign that may be named."""
+    min_unit_letters: int = 1
+    """Shortest word that may be named."""
+    drop_function_words: bool = False
+    """Leave out common English function words (`stop_words.txt`)."""
+    merge_forms: bool = False
+    """Count English -s, -es, -ed and -ing forms as their base form where that occurs, too; before truncation."""
     signs: bool = True
     """Whether tokens without letters (punctuation, digits, line breaks) may be named, too."""
     min_firings: int = 10
@@ -54,17 +59,13 @@ class FiringInformation:
     """Tokens of explaining documents that are read."""
 
     def __post_init__(self) -> None:
-        if self.radius < 0 or self.n_units < 2 or self.min_joint < 1 or self.n_shifts < 1 or self.n_tokens < 1:
-            raise ConfigError(
-                "radius is at least 0, n_units at least 2, min_joint, n_shifts and n_tokens at least 1; found "
-                f"{self.radius}, {self.n_units}, {self.min_joint}, {self.n_shifts} and {self.n_tokens}"
-            )
-        if self.min_firings < 1:
-            raise ConfigError(f"min_firings is {self.min_firings}, expected at least 1")
+        if self.radius < 0 or self.n_units < 2:
+            raise ConfigError(f"radius is {self.radius} and n_units {self.n_units}, expected at least 0 and 2")
+        for name in ("min_unit_count", "min_unit_letters", "min_firings", "min_joint", "n_shifts", "n_tokens"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
         if not 0 < self.false_discovery < 1:
             raise ConfigError(f"false_discovery is {self.false_discovery}, expected between 0 and 1")
-        if self.vocabulary.fill_from_tokenizer:
-            raise ConfigError("fill_from_tokenizer adds words that the text does not have: nothing is read off them")
 
 
 class FiringWords(NamedTuple):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from explanations.letters import SILENT, WORDS, letter_dictionary, word_store
 from tiny import D_MODEL, tiny_model
 
 from bathyscope.activations.collect import CollectSettings, collect
@@ -12,7 +13,7 @@ from bathyscope.activations.packing import Packing
 from bathyscope.activations.store import ActivationStore
 from bathyscope.activations.text import Texts
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.rules import Above, Largest
+from bathyscope.dictionaries.rules import Largest
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError, ModelError
 from bathyscope.explanations.explain import Explanations, explain
@@ -21,49 +22,26 @@ from bathyscope.explanations.halves import is_explaining
 from bathyscope.explanations.methods import METHODS, OF_TEXT
 from bathyscope.explanations.mutual_information import MutualInformation
 from bathyscope.explanations.reading import choose_documents
-from bathyscope.explanations.vocabulary import VocabularySettings, word_vectors
+from bathyscope.explanations.vocabulary import VocabularySettings
 from bathyscope.features.index import FeatureIndex, IndexSettings, index_features
-from bathyscope.models.unembed import unembedding
 
-WORDS = ("zebra", "quick", "jumbo", "wharf", "vixen", "box", "kayak", "glyph")
 METHOD = MutualInformation(
     n_words=200,
     words_per_feature=5,
     n_random=100,
     vocabulary=VocabularySettings(min_count=2, fill_from_tokenizer=False),
 )
-FIRING = FiringInformation(
-    radius=0, n_shifts=19, min_firings=5, vocabulary=VocabularySettings(min_count=2, min_letters=1)
-)
-SILENT = len(WORDS)
+FIRING = FiringInformation(radius=0, n_shifts=19, min_firings=5, min_unit_count=2)
 
 
 @pytest.fixture(scope="module")
 def dictionary() -> Dictionary:
-    """Feature i writes the i-th word and fires on its first letter (z, q, j, w, v, b, k, g); the last never fires."""
-    model = tiny_model()
-    letters = unembedding(model)[[ord(word[0]) for word in (*WORDS, "~")]]
-    vectors, _ = word_vectors(model, WORDS)
-    W_dec = torch.cat([vectors, torch.ones(1, D_MODEL)])
-    weights = Weights(
-        W_enc=(letters / letters.square().sum(1, keepdim=True)).T.contiguous(),
-        b_enc=torch.zeros(SILENT + 1),
-        W_dec=torch.nn.functional.normalize(W_dec, dim=1),
-        b_dec=torch.zeros(D_MODEL),
-        threshold=torch.full((SILENT + 1,), 0.95),
-    )
-    return Dictionary(weights=weights, rule=Above(), subtract_b_dec=False, hookpoint="embed_tokens")
+    return letter_dictionary()
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> ActivationStore:
-    """Sixty documents of the words in random orders, half of them held out."""
-    rng = np.random.default_rng(0)
-    others = ["the", "shore", "autumn", "meadow", "painter", "thunder", "lantern"]
-    texts = Texts([" ".join(rng.permutation([*WORDS, *others])) for _ in range(60)])
-    out = tmp_path_factory.mktemp("store") / "activations"
-    settings = CollectSettings(held_out=0.5, seed=0)
-    return collect(tiny_model(), texts, out=out, hookpoint="embed_tokens", n_tokens=5000, settings=settings)
+    return word_store(tmp_path_factory.mktemp("store") / "activations")
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +250,7 @@ def test_a_vocabulary_that_the_text_does_not_fill_is_refused(index, dictionary, 
     wanted = VocabularySettings(min_count=10_000)
     given = {"model": tiny_model(), "dictionary": dictionary, "activations": store}
     with pytest.raises(ConfigError, match="words and signs that may be named"):
-        firing = dataclasses.replace(FIRING, vocabulary=wanted, signs=False)
+        firing = dataclasses.replace(FIRING, min_unit_count=10_000)
         explain(index, METHOD, firing=firing, out=tmp_path / "x", **given)
     with pytest.raises(ConfigError, match="index more text"):
         explain(index, dataclasses.replace(METHOD, vocabulary=wanted), firing=FIRING, out=tmp_path / "y", **given)

@@ -14,7 +14,6 @@ from bathyscope.explanations.firing_information import (
 )
 from bathyscope.explanations.information import information
 from bathyscope.explanations.presence import units_near
-from bathyscope.explanations.vocabulary import VocabularySettings
 
 N_DOCUMENTS, LENGTH = 12, 40
 WORDS = [f"w{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(60)]
@@ -111,7 +110,6 @@ def test_false_discoveries_are_held_over_features():
 def test_settings_out_of_range_are_refused():
     for wrong in (
         {"radius": -1}, {"n_units": 1}, {"n_shifts": 0}, {"false_discovery": 1.0}, {"min_firings": 0},
-        {"vocabulary": VocabularySettings(fill_from_tokenizer=True)},
     ):  # fmt: skip
         with pytest.raises(ConfigError):
             FiringInformation(**wrong)

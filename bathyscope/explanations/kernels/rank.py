@@ -33,10 +33,8 @@ def rank(
             unit = touched[i]
             n_11 = counts[unit]
             counts[unit] = 0
-            if n_11 < min_joint:
-                continue
-            score = pair_information(n_11, n_fires, present[unit], n)
-            if score > 0:
+            if n_11 >= min_joint and np.int64(n_11) * n > np.int64(n_fires) * present[unit]:  # they attract each other
+                score = pair_information(n_11, n_fires, present[unit], n)
                 insert(score, unit, n_11, best_units[feature], best_scores[feature], best_joint[feature])
 
 

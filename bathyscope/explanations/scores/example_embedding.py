@@ -61,4 +61,4 @@ def difference(totals: Float[np.ndarray, "*batch 4"]) -> Float[np.ndarray, "*bat
     means = np.divide(
         totals[..., 0::2], totals[..., 1::2], out=np.full_like(totals[..., 0::2], np.nan), where=totals[..., 1::2] > 0
     )
-    return means[..., 0] - means[..., 1]
+    return np.asarray(means[..., 0] - means[..., 1])
