@@ -84,8 +84,12 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.worlds.settings import WorldSettings
     from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
+    from bathyscope.explanations.bench import ExplanationBench, bench_explanations
     from bathyscope.explanations.explain import explain
+    from bathyscope.explanations.firing_information import FiringInformation
     from bathyscope.explanations.mutual_information import MutualInformation
+    from bathyscope.explanations.scores.half import WordScoreSettings
+    from bathyscope.explanations.scores.score_words import score_words
     from bathyscope.features.index import FeatureIndex, index_features
     from bathyscope.features.settings import IndexSettings
     from bathyscope.models.generate import generate
@@ -123,8 +127,10 @@ _WHERE = {
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
     "EndpointWriter": "bathyscope.activations.pairs.endpoint",
     "Exchanges": "bathyscope.circuits.interchange",
+    "ExplanationBench": "bathyscope.explanations.bench",
     "FeatureIndex": "bathyscope.features.index",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
+    "FiringInformation": "bathyscope.explanations.firing_information",
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
@@ -176,10 +182,12 @@ _WHERE = {
     "TopK": "bathyscope.dictionaries.topk",
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
+    "WordScoreSettings": "bathyscope.explanations.scores.half",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "absorption": "bathyscope.evaluation.absorption",
     "align": "bathyscope.circuits.alignment",
+    "bench_explanations": "bathyscope.explanations.bench",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
     "by_transition": "bathyscope.activations.pairs.pair",
@@ -216,6 +224,7 @@ _WHERE = {
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "score_words": "bathyscope.explanations.scores.score_words",
     "shifts_of": "bathyscope.dictionaries.shifts.pairs",
     "split_signs": "bathyscope.dictionaries.signs",
     "stability": "bathyscope.evaluation.stability",
@@ -258,8 +267,10 @@ __all__ = [
     "EndToEnd",
     "EndpointWriter",
     "Exchanges",
+    "ExplanationBench",
     "FeatureIndex",
     "FidelitySettings",
+    "FiringInformation",
     "Fista",
     "Frozen",
     "Gated",
@@ -311,10 +322,12 @@ __all__ = [
     "TopK",
     "TrainSettings",
     "Transcoder",
+    "WordScoreSettings",
     "World",
     "WorldSettings",
     "absorption",
     "align",
+    "bench_explanations",
     "bench_recovery",
     "bench_shifts",
     "by_transition",
@@ -351,6 +364,7 @@ __all__ = [
     "recode",
     "recovery",
     "refine_online",
+    "score_words",
     "shifts_of",
     "split_signs",
     "stability",

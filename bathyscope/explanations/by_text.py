@@ -1,5 +1,6 @@
 """Everything that is read off the text of the explaining documents: our two ways and three baselines."""
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -101,13 +102,12 @@ def allowed_units(units: TextUnits, settings: FiringInformation) -> TextUnits:
 
 def candidates(reading: Reading, near: Near, settings: FiringInformation, *, n_units: int, n: int, seed: int) -> Tested:
     """The `n` units of highest information of every feature, with p-values by circular shifts."""
-    sizes = {"n_units": n_units, "min_joint": settings.min_joint}
-    rows = np.arange(reading.corpus.n_rows)
-    words, best = rank_units(reading.postings, near, rows, n=n, **sizes), list[np.ndarray]()
+    rank = functools.partial(rank_units, reading.postings, near, n_units=n_units, min_joint=settings.min_joint)
+    words, best = rank(np.arange(reading.corpus.n_rows), n=n), list[np.ndarray]()
     for shift in range(settings.n_shifts):
+        progress.report("explain: shifts", shift, settings.n_shifts, "shifts")
         turned = shifted_rows(reading.corpus.row_documents, seed=seed + 1 + shift)
-        best.append(rank_units(reading.postings, near, turned, n=1, **sizes).scores[:, 0])
-        progress.report("explain: shifts", shift + 1, settings.n_shifts, "shifts")
+        best.append(rank(turned, n=1).scores[:, 0])
     p = p_values(words.scores, np.stack(best))
     p[words.units < 0] = 1.0
     return Tested(words, p, discovered(p, rate=settings.false_discovery))

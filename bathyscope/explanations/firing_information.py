@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from bathyscope import progress
 from bathyscope.dictionaries.kernels.threads import share_rows
 from bathyscope.errors import ConfigError
 from bathyscope.explanations.kernels.rank import rank
@@ -79,21 +78,12 @@ class FiringWords(NamedTuple):
 
 
 def rank_units(
-    postings: Postings,
-    near: Near,
-    row_of: Int[np.ndarray, " N"],
-    *,
-    n_units: int,
-    n: int,
-    min_joint: int,
-    stage: str = "explain: firing",
+    postings: Postings, near: Near, row_of: Int[np.ndarray, " N"], *, n_units: int, n: int, min_joint: int
 ) -> FiringWords:
     """The `n` units of highest information for every feature, its firing at row r taken to row `row_of[r]`."""
     present = np.bincount(near.units, minlength=n_units)
-    parts = list[FiringWords]()
-    for block in postings.blocks(multiple=_MULTIPLE):
-        parts.append(_rank_block(block, near, row_of, present, n=n, min_joint=min_joint))
-        progress.report(stage, block.first + block.n_features, len(postings.counts), "features")
+    blocks = postings.blocks(multiple=_MULTIPLE)
+    parts = [_rank_block(block, near, row_of, present, n=n, min_joint=min_joint) for block in blocks]
     return FiringWords(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 

@@ -35,7 +35,8 @@ def rank(
             counts[unit] = 0
             if n_11 >= min_joint and np.int64(n_11) * n > np.int64(n_fires) * present[unit]:  # they attract each other
                 score = pair_information(n_11, n_fires, present[unit], n)
-                insert(score, unit, n_11, best_units[feature], best_scores[feature], best_joint[feature])
+                if score > 0:
+                    insert(score, unit, n_11, best_units[feature], best_scores[feature], best_joint[feature])
 
 
 @compiled(reorder=False)
