@@ -88,11 +88,15 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.worlds.settings import WorldSettings
     from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
+    from bathyscope.explanations.bench import ExplanationBench, bench_explanations
     from bathyscope.explanations.explain import explain
     from bathyscope.explanations.explained import explained
+    from bathyscope.explanations.firing_information import FiringInformation
     from bathyscope.explanations.mutual_information import MutualInformation
     from bathyscope.explanations.passages import PassageSettings
+    from bathyscope.explanations.scores.half import WordScoreSettings
     from bathyscope.explanations.scores.judged import JudgeSettings, judge_explanations
+    from bathyscope.explanations.scores.score_words import score_words
     from bathyscope.explanations.search import search_words
     from bathyscope.explanations.written import WriteSettings, Written, write_explanations
     from bathyscope.features.index import FeatureIndex, index_features
@@ -160,10 +164,12 @@ _WHERE = {
     "EndpointWriter": "bathyscope.models.writers.endpoint",
     "Enforce": "bathyscope.steering.operations.enforce",
     "Exchanges": "bathyscope.circuits.interchange",
+    "ExplanationBench": "bathyscope.explanations.bench",
     "FeatureGate": "bathyscope.steering.gates",
     "FeatureIndex": "bathyscope.features.index",
     "FeatureText": "bathyscope.features.text_search",
     "FidelitySettings": "bathyscope.evaluation.fidelity",
+    "FiringInformation": "bathyscope.explanations.firing_information",
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
@@ -228,6 +234,7 @@ _WHERE = {
     "Toward": "bathyscope.steering.schedules",
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
+    "WordScoreSettings": "bathyscope.explanations.scores.half",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "WriteSettings": "bathyscope.explanations.written",
@@ -235,6 +242,7 @@ _WHERE = {
     "absorption": "bathyscope.evaluation.absorption",
     "align": "bathyscope.circuits.alignment",
     "attribute": "bathyscope.circuits.attribution",
+    "bench_explanations": "bathyscope.explanations.bench",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
     "by_transition": "bathyscope.activations.pairs.pair",
@@ -279,6 +287,7 @@ _WHERE = {
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "score_words": "bathyscope.explanations.scores.score_words",
     "search_activation": "bathyscope.features.search",
     "search_prompts": "bathyscope.features.search",
     "search_token": "bathyscope.features.search",
@@ -338,10 +347,12 @@ __all__ = [
     "EndpointWriter",
     "Enforce",
     "Exchanges",
+    "ExplanationBench",
     "FeatureGate",
     "FeatureIndex",
     "FeatureText",
     "FidelitySettings",
+    "FiringInformation",
     "Fista",
     "Frozen",
     "Gated",
@@ -406,6 +417,7 @@ __all__ = [
     "Toward",
     "TrainSettings",
     "Transcoder",
+    "WordScoreSettings",
     "World",
     "WorldSettings",
     "WriteSettings",
@@ -413,6 +425,7 @@ __all__ = [
     "absorption",
     "align",
     "attribute",
+    "bench_explanations",
     "bench_recovery",
     "bench_shifts",
     "by_transition",
@@ -457,6 +470,7 @@ __all__ = [
     "recode",
     "recovery",
     "refine_online",
+    "score_words",
     "search_activation",
     "search_prompts",
     "search_token",

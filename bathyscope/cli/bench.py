@@ -12,11 +12,13 @@ from bathyscope.cli.terminal import result, say
 from bathyscope.evaluation.language_bench import SCORES, LanguageBench, bench_language
 from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, RecoveryBench, bench_recovery
 from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
+from bathyscope.explanations.bench import ExplanationBench, bench_explanations
 
 What = (
     Annotated[RecoveryBench, tyro.conf.subcommand("recovery", default=RecoveryBench())]
     | Annotated[RecoveryBench, tyro.conf.subcommand("synthsaebench-16k", default=SYNTH_SAE_BENCH)]
     | Annotated[ShiftBench, tyro.conf.subcommand("shifts", default=ShiftBench())]
+    | Annotated[ExplanationBench, tyro.conf.subcommand("explanations", default=ExplanationBench())]
     | Annotated[LanguageBench, tyro.conf.subcommand("language", default=LanguageBench())]
 )
 """Every bench, with its default settings."""
@@ -41,6 +43,9 @@ def run(config: Bench) -> None:
         case ShiftBench():
             out = config.out or Path("runs/bench/shifts")
             rows = bench_shifts(config.what, out=out)
+        case ExplanationBench():
+            run_folder = config.out or Path("runs/bench/explanations")
+            rows, out = bench_explanations(config.what, out=run_folder), run_folder / SCORES
         case LanguageBench():
             run_folder = config.out or Path("runs/bench/language")
             rows, out = bench_language(config.what, out=run_folder), run_folder / SCORES

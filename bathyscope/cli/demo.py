@@ -100,7 +100,8 @@ def run(config: Demo) -> None:
     _stage("3/7 index: when each feature fires and what it writes", config)
     index = index_features(model, dictionary, store, out=out / "features", settings=IndexSettings(seed=config.seed))
     _stage("4/7 explain: words for each feature", config)
-    explain(index, MutualInformation(), model=model, dictionary=dictionary, out=out / "explanations")
+    method = MutualInformation(seed=config.seed)
+    explain(index, method, model=model, dictionary=dictionary, activations=store, out=out / "explanations")
     _stage("5/7 evaluate: held-out fidelity beside nulls", config)
     fidelity(
         model,

@@ -9,6 +9,7 @@ which is at most 0 and therefore puts the words with p(w|c) → 0 first. The dro
 the whole vocabulary, not over the few words that are chosen.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -36,6 +37,10 @@ class MutualInformation:
     """Sharpness: the standard deviation of the logits after the temperature, sensible from 1 to 2."""
     direction: Literal["decoder", "encoder"] = "decoder"
     """What a feature writes, or what it reads."""
+    lens: Literal["final-norm", "affine"] = "final-norm"
+    """The way to the unembedding: the final norm alone, or before it an affine map fitted from the hookpoint on."""
+    lens_tokens: int = 8192
+    """Tokens of explaining documents that the affine map is fitted on."""
     bayes: bool = False
     """Take p(c|w) from p(w|c) by Bayes' rule with uniform p(c), instead of a softmax over features."""
     vocabulary: VocabularySettings = field(default_factory=VocabularySettings)
@@ -52,6 +57,8 @@ class MutualInformation:
             raise ConfigError(
                 f"k is {self.k} and null_quantile {self.null_quantile}; expected k > 0 and 0 < quantile < 1"
             )
+        if self.lens_tokens < 1:
+            raise ConfigError(f"lens_tokens is {self.lens_tokens}, expected at least 1")
         if self.n_words < 2 or self.words_per_feature < 1 or self.n_random < 20:
             raise ConfigError("n_words must be at least 2, words_per_feature at least 1 and n_random at least 20")
 
@@ -111,24 +118,35 @@ class WordModel:
         S_CV = self.logits(U_CD)
         log_p_word = S_CV.log_softmax(1)
         log_p_feature = (log_p_word if self.bayes else S_CV) - self.log_norm_V
-        n_features = torch.tensor(float(len(self.U_FD)), dtype=torch.float64)
-        score = S_CV * self.tau if by_logit else log_p_word.exp() * (log_p_feature + n_features.log())
-        best = score.topk(min(n, score.shape[1]), dim=1)
-        return WordScores(
-            words=best.indices,
-            scores=best.values,
-            p_word=log_p_word.gather(1, best.indices).exp(),
-            p_feature=log_p_feature.gather(1, best.indices).exp(),
-        )
+        by = S_CV * self.tau if by_logit else None
+        return _best(log_p_word, log_p_feature, n_features=len(self.U_FD), n=n, by=by)
 
-    def best_as_newcomer(self, U_CD: Float[Tensor, "C D"]) -> Float[Tensor, " C"]:
-        """The best score of each of some other directions, each as if it alone joined the features."""
+    def ranked_newcomers(self, U_CD: Float[Tensor, "C D"], *, n: int) -> WordScores:
+        """The `n` best words of each of some other directions, each as if it alone joined the features."""
         S_CV = self.logits(U_CD)
         log_p_word = S_CV.log_softmax(1)
         own = log_p_word if self.bayes else S_CV
         log_p_feature = own - torch.logaddexp(self.log_norm_V, own)
-        n_features = torch.tensor(len(self.U_FD) + 1.0, dtype=torch.float64)
-        return (log_p_word.exp() * (log_p_feature + n_features.log())).amax(1)
+        return _best(log_p_word, log_p_feature, n_features=len(self.U_FD) + 1, n=n)
+
+
+def _best(
+    log_p_word: Float[Tensor, "C V"],
+    log_p_feature: Float[Tensor, "C V"],
+    *,
+    n_features: int,
+    n: int,
+    by: Float[Tensor, "C V"] | None = None,
+) -> WordScores:
+    """The `n` best words by their pointwise score, or by other figures."""
+    score = log_p_word.exp() * (log_p_feature + math.log(n_features)) if by is None else by
+    best = score.topk(min(n, score.shape[1]), dim=1)
+    return WordScores(
+        words=best.indices,
+        scores=best.values,
+        p_word=log_p_word.gather(1, best.indices).exp(),
+        p_feature=log_p_feature.gather(1, best.indices).exp(),
+    )
 
 
 def _spread(U_FD: Float[Tensor, "F D"], E_VD: Float[Tensor, "V D"]) -> float:

@@ -63,10 +63,10 @@ def build_vocabulary(
 
     Forms that differ in case count as one word, written as it is most often. Raises ConfigError when none is left.
     """
-    counts = _folded(counted)
+    counts = folded(counted)
     if settings.merge_inflections:
         counts = _merged(counts)
-    allowed = {word: n for word, n in counts.items() if n >= settings.min_count and _is_allowed(word, settings)}
+    allowed = {word: n for word, n in counts.items() if n >= settings.min_count and is_allowed(word, settings)}
     ranked = sorted(allowed, key=lambda word: (-allowed[word], word))[:n_words]
     if settings.fill_from_tokenizer:
         ranked += _single_tokens(ranked, table, settings, n_words=n_words)
@@ -93,14 +93,7 @@ def stop_words() -> frozenset[str]:
     return frozenset(resources.files("bathyscope.explanations").joinpath("stop_words.txt").read_text("utf-8").split())
 
 
-def _tokens(model: Model, word: str) -> list[int]:
-    """Ids of " " + word, without the lone space that some SentencePiece tokenizers put in front."""
-    ids = [int(i) for i in model.tokenizer(" " + word, add_special_tokens=False)["input_ids"]]
-    has_lone_space = len(ids) > 1 and model.tokenizer.convert_ids_to_tokens(ids[:1]) == ["▁"]
-    return ids[1:] if has_lone_space else ids
-
-
-def _folded(counted: Mapping[str, int]) -> dict[str, int]:
+def folded(counted: Mapping[str, int]) -> dict[str, int]:
     """Counts with case folded, under the form that is written most often."""
     total, forms = Counter[str](), dict[str, tuple[int, str]]()
     for word, n in counted.items():
@@ -110,16 +103,7 @@ def _folded(counted: Mapping[str, int]) -> dict[str, int]:
     return {forms[key][1]: n for key, n in total.items()}
 
 
-def _merged(counts: dict[str, int]) -> dict[str, int]:
-    """Counts with inflected forms added to base forms that occur, too."""
-    merged, by_fold = dict[str, int](), {word.casefold(): word for word in counts}
-    for word, n in counts.items():
-        base = _base(word.casefold(), by_fold) or word
-        merged[base] = merged.get(base, 0) + n
-    return merged
-
-
-def _base(word: str, by_fold: dict[str, str]) -> str | None:
+def base_form(word: str, by_fold: dict[str, str]) -> str | None:
     """The first base form of `word` that occurs (at least three letters), by the suffix rules in order."""
     for suffix, ending in _SUFFIXES:
         stem = word.removesuffix(suffix) + ending
@@ -128,10 +112,35 @@ def _base(word: str, by_fold: dict[str, str]) -> str | None:
     return None
 
 
-def _is_allowed(word: str, settings: VocabularySettings) -> bool:
+def base_numbers(words: Sequence[str]) -> Int[np.ndarray, " V"]:
+    """For each word the number of its base form where that is among `words`, else its own number."""
+    by_fold = {word.casefold(): word for word in words}
+    number = {word: i for i, word in enumerate(words)}
+    found = [base_form(word.casefold(), by_fold) for word in words]
+    return np.array([i if base is None else number[base] for i, base in enumerate(found)], dtype=np.int64)
+
+
+def is_allowed(word: str, settings: VocabularySettings) -> bool:
+    """Whether the settings let a word stand in an explanation, its count aside."""
     if not settings.min_letters <= len(word) <= MAX_LETTERS or (settings.ascii_only and not word.isascii()):
         return False
     return not settings.drop_stop_words or word.casefold() not in stop_words()
+
+
+def _tokens(model: Model, word: str) -> list[int]:
+    """Ids of " " + word, without the lone space that some SentencePiece tokenizers put in front."""
+    ids = [int(i) for i in model.tokenizer(" " + word, add_special_tokens=False)["input_ids"]]
+    has_lone_space = len(ids) > 1 and model.tokenizer.convert_ids_to_tokens(ids[:1]) == ["▁"]
+    return ids[1:] if has_lone_space else ids
+
+
+def _merged(counts: dict[str, int]) -> dict[str, int]:
+    """Counts with inflected forms added to base forms that occur, too."""
+    merged, by_fold = dict[str, int](), {word.casefold(): word for word in counts}
+    for word, n in counts.items():
+        base = base_form(word.casefold(), by_fold) or word
+        merged[base] = merged.get(base, 0) + n
+    return merged
 
 
 def _single_tokens(taken: Iterable[str], table: TokenTable, settings: VocabularySettings, *, n_words: int) -> list[str]:
@@ -141,7 +150,7 @@ def _single_tokens(taken: Iterable[str], table: TokenTable, settings: Vocabulary
         if len(known) >= n_words:
             break
         word = piece[1:].decode("utf-8", "replace") if piece.startswith(b" ") and i not in table.special else ""
-        if re.fullmatch(r"[^\W\d_]+", word) and word.casefold() not in known and _is_allowed(word, settings):
+        if re.fullmatch(r"[^\W\d_]+", word) and word.casefold() not in known and is_allowed(word, settings):
             known.add(word.casefold())
             found.append(word)
     return found

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from bathyscope.activations.store import ActivationStore
 from bathyscope.errors import ArtifactError
 
 Read = Callable[[np.ndarray], Tensor]
@@ -72,6 +73,22 @@ class Corpus:
             ranges.append((start, stop))
             start = stop
         return ranges
+
+
+def stored_corpus(store: ActivationStore, hookpoint: str, documents: Int[np.ndarray, " M"], *, tile: int) -> Corpus:
+    """The given documents of a store, whole and in stream order. Raises ArtifactError when they have no row."""
+    of_token = np.asarray(store.documents)
+    wanted = np.zeros(store.n_documents, dtype=bool)
+    wanted[documents] = True
+    rows, chosen = np.flatnonzero(wanted[of_token[store.row_tokens()]]), np.flatnonzero(wanted[of_token])
+    return corpus_of(
+        tokens=np.asarray(store.tokens)[chosen],
+        documents=of_token[chosen],
+        positions=np.asarray(store.positions)[chosen],
+        kept=np.asarray(store.kept)[chosen],
+        read=lambda own: store.read(rows[own], hookpoint),
+        tile=tile,
+    )
 
 
 def corpus_of(

@@ -24,7 +24,7 @@ from bathyscope.dictionaries.signs import require_positive_codes
 from bathyscope.errors import ConfigError
 from bathyscope.features import layout
 from bathyscope.features.columns import write_tables
-from bathyscope.features.corpus import Corpus, corpus_of
+from bathyscope.features.corpus import Corpus, stored_corpus
 from bathyscope.features.encode import FRESH, Encoded, encode
 from bathyscope.features.reader import KIND, Example, FeatureIndex, FeatureRow
 from bathyscope.features.settings import DEFAULTS, IndexSettings
@@ -138,17 +138,7 @@ def _corpus(store: ActivationStore, hookpoint: str, split: Split, *, tile: int) 
     rows, documents = store.rows(split), np.asarray(store.documents)
     if len(rows) == 0:
         raise ConfigError(f"{store.path} has no {split} tokens to index; choose another split or collect more text")
-    wanted = np.zeros(int(documents.max()) + 1, dtype=bool)
-    wanted[documents[store.row_tokens()[rows]]] = True
-    chosen = np.flatnonzero(wanted[documents])
-    return corpus_of(
-        tokens=np.asarray(store.tokens)[chosen],
-        documents=documents[chosen],
-        positions=np.asarray(store.positions)[chosen],
-        kept=np.asarray(store.kept)[chosen],
-        read=lambda own: store.read(rows[own], hookpoint),
-        tile=tile,
-    )
+    return stored_corpus(store, hookpoint, np.unique(documents[store.row_tokens()[rows]]), tile=tile)
 
 
 def _collected(model: Model, text: Text, hookpoint: str, *, work: Draft, settings: IndexSettings) -> ActivationStore:

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bathyscope.errors import ArtifactError
-from bathyscope.explanations.reader import METHODS, WORDS_FILE
+from bathyscope.explanations.methods import METHODS
+from bathyscope.explanations.reader import WORDS_FILE
 from bathyscope.features.layout import (
     EXAMPLES_FILE,
     FEATURES_FILE,

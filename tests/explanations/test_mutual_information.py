@@ -118,11 +118,12 @@ def test_topic_words_win_over_frequent_words_that_every_feature_raises():
 def test_a_newcomer_scores_as_if_it_were_fitted_alone_beside_the_others(U_FD, E_VD):
     new_RD = randn(3, 12, seed=9)
     words = WordModel.fit(U_FD, E_VD, k=1.5, bayes=False)
-    best = words.best_as_newcomer(new_RD)
+    found = words.ranked_newcomers(new_RD, n=2)
     for i in range(3):
         S = torch.cat([U_FD, new_RD[i : i + 1]]).double() @ E_VD.double().T / words.tau
         score = S.softmax(1)[-1] * (S.log_softmax(0)[-1] + np.log(38))
-        torch.testing.assert_close(best[i], score.max(), rtol=1e-5, atol=1e-8)
+        torch.testing.assert_close(found.scores[i], score.topk(2).values, rtol=1e-5, atol=1e-8)
+        assert torch.equal(found.words[i], score.topk(2).indices)
 
 
 def test_constant_vectors_are_refused():
