@@ -13,7 +13,7 @@ from bathyscope.evaluation.definitions import Definition, read_definitions, read
 from bathyscope.evaluation.labelled import LabelledSet
 from bathyscope.evaluation.tasks import open_task
 from bathyscope.explanations.reader import Explanations
-from bathyscope.explanations.search import CONTEXTS, word_texts
+from bathyscope.explanations.search import word_texts
 from bathyscope.features.text_search import TextSearch
 from bathyscope.models.load import load_model
 
@@ -83,7 +83,7 @@ def _brought(
         return brought
     explanations = Explanations(config.explanations)
     _require_same(config, explanations)
-    with TextSearch(word_texts(explanations, CONTEXTS)) as texts:
+    with TextSearch(word_texts(explanations, explanations.default_method)) as texts:
         for definition in definitions:
             if definition.words:
                 by_words = texts.find(" ".join(definition.words), n=config.n_by_words)

@@ -12,7 +12,7 @@ from bathyscope.cli.terminal import result, say
 from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.explanations.reader import Explanations
-from bathyscope.explanations.search import CONTEXTS, search_words
+from bathyscope.explanations.search import search_words
 from bathyscope.features.index import FeatureIndex
 from bathyscope.features.search import Found, Pool, search_activation, search_prompts, search_token
 from bathyscope.features.tokens import TokenTable
@@ -29,8 +29,8 @@ class Words:
 
     query: str
     """Words to look for, any of which may match; `"two words"` is a phrase, `harb*` a beginning."""
-    method: str = CONTEXTS
-    """Which words: those that a feature fires on (`contexts`), or writes (`mutual-information`, `logit-lens`)."""
+    method: str | None = None
+    """Which words (docs/explanations.md); None takes those that name the features."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +212,7 @@ def _line(
     """One feature, with the words that it fires on where explanations are given."""
     words = ""
     if explanations is not None:
-        words = ", ".join(word.word for word in explanations.words(feature, CONTEXTS)[:SHOWN_WORDS])
+        words = ", ".join(word.word for word in explanations.words(feature)[:SHOWN_WORDS])
     if config.json:
         result({"feature": feature, **values, "words": words}, as_json=True)
     else:

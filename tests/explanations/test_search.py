@@ -1,5 +1,7 @@
 """Search by explaining words: the method asked for is searched, and its scores rank."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from bathyscope import artifacts
 from bathyscope.artifacts import Recipe
 from bathyscope.errors import ConfigError
-from bathyscope.explanations.reader import KIND, SUMMARY_FILE, WORDS, WORDS_FILE, Explanations
+from bathyscope.explanations.reader import KIND, SCHEMA, SUMMARY_FILE, WORDS, WORDS_FILE, Explanations
 from bathyscope.explanations.search import search_words
 
 ROWS = [
@@ -27,11 +29,12 @@ ROWS = [
 def explanations(tmp_path_factory) -> Explanations:
     """A folder of explanations with just these words."""
     path = tmp_path_factory.mktemp("words") / "explanations"
-    with artifacts.draft(path, Recipe(kind=KIND, config={"made": "by hand"})) as work:
+    with artifacts.draft(path, Recipe(kind=KIND, schema=SCHEMA, config={"made": "by hand"})) as work:
         columns = dict(zip(("feature", "method", "word", "score"), zip(*ROWS, strict=True), strict=True))
         rest = {field.name: [None] * len(ROWS) for field in WORDS if field.name not in columns}
         pq.write_table(pa.table({**columns, **rest}).select(WORDS.names).cast(WORDS), work.path / WORDS_FILE)
-        (work.path / SUMMARY_FILE).write_text("{}")
+        summary = {"methods": ["contexts", "logit-lens"], "default_method": "contexts"}
+        (work.path / SUMMARY_FILE).write_text(json.dumps(summary))
     return Explanations(path)
 
 
