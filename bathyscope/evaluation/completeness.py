@@ -314,8 +314,10 @@ def _rows(subject: str, found: list[Coverage], alive: int, settings: Completenes
 
 
 def _power(interval: Interval, factor: float = 1.0) -> Interval:
-    """10 to the interval, times a factor."""
-    value, low, high = (factor * 10.0 ** min(end, 300.0) for end in (interval.value, interval.low, interval.high))
+    """10 to the interval, times a factor; no bound where the upper end is above 1, which is no frequency."""
+    value, low, high = (
+        factor * 10.0**end if end <= 0 else math.inf for end in (interval.value, interval.low, interval.high)
+    )
     return Interval(value=value, low=low, high=high, n=interval.n)
 
 

@@ -42,7 +42,7 @@ def test_every_link_leads_to_a_file_of_the_repository(file: Path) -> None:
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:
-    links = set(re.findall(r"\]\((\w+\.md)", (ROOT / "docs" / "index.md").read_text()))
+    links = set(re.findall(r"\]\(([\w-]+\.md)", (ROOT / "docs" / "index.md").read_text()))
     assert links == {file.name for file in (ROOT / "docs").glob("*.md")} - {"index.md"}
 
 
