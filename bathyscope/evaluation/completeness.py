@@ -28,7 +28,7 @@ from bathyscope.dictionaries.signs import require_positive_codes
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.coverage_curve import fit_coverage
 from bathyscope.evaluation.intervals import Interval, bootstrap
-from bathyscope.evaluation.nulls import random_dictionary, seed_apart
+from bathyscope.evaluation.nulls import random_dictionary
 from bathyscope.evaluation.occurrences import ListedWord, Occurrences, find_occurrences, listed_words, telling
 from bathyscope.evaluation.scores import Score, read_scores, score, write_scores
 from bathyscope.features.tokens import TokenTable
@@ -164,9 +164,7 @@ def _measure(job: _Job) -> tuple[list[Score], list[Coverage]]:
     listed, halves, n_tokens = _words(job)
     x_ND = job.store.read(halves[0].rows[:NULL_ROWS], job.hookpoint).float()
     l0 = max(1, round(float((job.dictionary.encode(x_ND).values_NK > 0).sum()) / len(x_ND)))
-    null = random_dictionary(
-        job.dictionary, x_ND, k=min(l0, job.dictionary.n_features), seed=seed_apart(job.settings.seed)
-    )
+    null = random_dictionary(job.dictionary, x_ND, k=min(l0, job.dictionary.n_features), seed=job.settings.seed)
     own, own_alive = _firings(job, job.dictionary, halves, OWN)
     random, _ = _firings(job, null, halves, RANDOM)
     counts = halves[0].words.counts + halves[1].words.counts

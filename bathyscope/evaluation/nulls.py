@@ -19,12 +19,13 @@ def random_dictionary(like: Dictionary, x_ND: Float[Tensor, "N D"], *, k: int, s
 
     Encoder columns are the decoder rows, the offset is the mean of `x_ND`, and the codes are multiplied by the scalar
     that minimises the squared error on `x_ND` (training rows): the fairest reconstruction that random directions
-    allow. Frozen-random baseline (arXiv 2602.14111) without any training.
+    allow. Frozen-random baseline (arXiv 2602.14111) without any training. Drawn apart from what training with the same
+    seed begins with (`seed_apart`).
     """
     like.require_one_place("a random dictionary")
     if not 1 <= k <= like.n_features:
         raise ConfigError(f"k is {k}, expected 1 to {like.n_features}, the number of features")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed_apart(seed))
     W_dec_FD = torch.randn(like.n_features, like.d_model, generator=generator)
     W_dec_FD /= W_dec_FD.norm(dim=1, keepdim=True)
     mean_D = x_ND.double().mean(0).float()

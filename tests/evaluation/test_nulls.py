@@ -58,7 +58,6 @@ def test_k_out_of_range_is_refused(like, x_ND):
 
 def test_random_directions_are_not_those_that_training_with_the_same_seed_starts_from(like, x_ND):
     start = tied_start(40, 16, norm=1.0, generator=torch.Generator().manual_seed(0))
-    same, apart = (random_dictionary(like, x_ND, k=5, seed=seed).W_dec for seed in (0, seed_apart(0)))
-    assert torch.allclose(torch.nn.functional.cosine_similarity(same, start.W_dec_FD), torch.ones(40), atol=1e-5)
-    assert torch.nn.functional.cosine_similarity(apart, start.W_dec_FD).abs().mean() < 0.3
+    null = random_dictionary(like, x_ND, k=5, seed=0)
+    assert torch.nn.functional.cosine_similarity(null.W_dec, start.W_dec_FD).abs().mean() < 0.3
     assert seed_apart(0) == seed_apart(0) != seed_apart(1)
