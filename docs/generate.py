@@ -9,7 +9,7 @@ import os
 import typing
 from pathlib import Path
 
-from bathyscope.cli import main, search, train
+from bathyscope.cli import bench, main, search, train
 from bathyscope.cli.command import COMMANDS
 from bathyscope.cli.who import Who
 
@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "train": tuple(typing.get_args(kind)[1].name for kind in typing.get_args(train.Kind)),
     **dict.fromkeys(("counterfactuals", "write", "judge"), tuple(typing.get_args(one)[1].name for one in WHO)),
     "search": tuple(typing.get_args(by)[1].name for by in typing.get_args(search.By)),
+    "bench": tuple(typing.get_args(what)[1].name for what in typing.get_args(bench.What)),
 }
 """Subcommands of commands, with help texts of their own."""
 
