@@ -23,7 +23,7 @@ class LocalSettings:
     dtype: DType = "float32"
     """Type of its weights: bfloat16 takes half the memory, and on most CPUs more time."""
     device: str = "cpu"
-    """Where it runs: cpu, cuda, mps, …"""
+    """Where it runs, such as cpu, cuda or mps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
