@@ -45,7 +45,7 @@ class WriteSettings:
     """Which features are explained, and what the writer sees."""
 
     source: Literal["contexts", "words"] = "contexts"
-    """Passages on which the feature fires, beside some on which it nearly does; or its words by mutual information."""
+    """Passages on which the feature fires, beside some on which it nearly does; or its words (docs/explanations.md)."""
     only: tuple[int, ...] = ()
     """Features to explain; without any, `n_features` are drawn."""
     n_features: int = 50

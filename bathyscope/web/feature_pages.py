@@ -43,7 +43,7 @@ def n_blocks(source: FeatureSource) -> int:
 def list_columns(source: FeatureSource) -> dict[str, Any]:
     """What search, sorting and the map need for every feature."""
     table = source.features
-    rows = _of_method(source, "mutual-information")
+    rows = _of_method(source, source.default_method)
     return {
         "density": short(table["density"].to_pylist()),
         "n_fires": table["n_fires"].to_pylist(),

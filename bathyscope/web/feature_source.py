@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bathyscope.errors import ArtifactError
 from bathyscope.explanations.methods import METHODS
-from bathyscope.explanations.reader import WORDS_FILE
+from bathyscope.explanations.reader import SUMMARY_FILE, WORDS_FILE
 from bathyscope.features.layout import (
     EXAMPLES_FILE,
     FEATURES_FILE,
@@ -59,6 +59,8 @@ class FeatureSource:
     """Token id → its number on the page, commonest first."""
     words: Mapping[str, Mapping[int, list[WordRow]]]
     """Method → feature → its words."""
+    default_method: str
+    """The method that names features; empty without words."""
 
     @property
     def n_features(self) -> int:
@@ -102,7 +104,8 @@ def open_features(index: Artifact, explanations: Artifact | None) -> FeatureSour
         stream=stream,
         pieces=_pieces(index, ranks),
         ranks=ranks,
-        words=_words(explanations),
+        words=(words := _words(explanations)),
+        default_method=_default(explanations, words),
     )
 
 
@@ -157,6 +160,12 @@ def _piece(data: bytes) -> Piece:
         return data.decode()
     except UnicodeDecodeError:
         return list(data)
+
+
+def _default(explanations: Artifact | None, words: Mapping[str, Any]) -> str:
+    """The method that the explanations say names features; the first there is where they are older."""
+    named = None if explanations is None else explanations.json(SUMMARY_FILE).get("default_method")
+    return str(named) if named in words else next(iter(words), "")
 
 
 def _words(explanations: Artifact | None) -> dict[str, dict[int, list[WordRow]]]:

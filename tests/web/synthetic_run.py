@@ -121,6 +121,7 @@ def _explanations(out: Path, n_features: int) -> None:
     first = [row["beats_null"] for row in rows if row["rank"] == 0 and row["beats_null"] is not None]
     summary = {
         "methods": ["mutual-information", "logit-lens", "contexts"],
+        "default_method": "mutual-information",
         "null": "best score of 1000 random directions, quantile 0.95",
         "null_score": NULL_SCORE,
         "share_beating_null": sum(first) / len(first),

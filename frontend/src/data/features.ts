@@ -20,7 +20,7 @@ export interface Columns {
 }
 
 /** word, number of its tokens, score, p(word | feature), p(feature | word), whether it beats the null */
-export type WordRow = [string, number, number | null, number | null, number | null, number | null];
+export type WordRow = [string, number | null, number | null, number | null, number | null, number | null];
 
 export interface FeaturePage {
   f: number;
