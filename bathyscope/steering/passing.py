@@ -15,7 +15,6 @@ from torch import Tensor
 from bathyscope.errors import ModelError
 from bathyscope.models.forward import Forward
 from bathyscope.models.model import Model
-from bathyscope.models.prompts import special_tokens
 from bathyscope.models.roles import role_marks, roles_of
 
 
@@ -39,6 +38,8 @@ class Passing:
     forward: Forward
     shape: tuple[int, int]
     device: torch.device
+    special: Int[Tensor, " T"]
+    """Ids of tokens that are marks rather than text."""
     memory: Memory
 
     @cached_property
@@ -65,7 +66,7 @@ class Passing:
         """Marks rather than text."""
         if self.tokens_BS is None:
             return torch.zeros(self.shape, dtype=torch.bool, device=self.device)
-        return torch.isin(self.tokens_BS, torch.tensor(sorted(special_tokens(self.model)), device=self.device))
+        return torch.isin(self.tokens_BS, self.special.to(self.device))
 
     @cached_property
     def place_BS(self) -> Int[Tensor, "B S"]:

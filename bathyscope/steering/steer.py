@@ -18,6 +18,7 @@ from bathyscope.models.forward import Forward, current_forward
 from bathyscope.models.hookpoints import resolve, width
 from bathyscope.models.hooks import replace
 from bathyscope.models.model import Model
+from bathyscope.models.prompts import special_tokens
 from bathyscope.steering.clause import Clause, as_clause
 from bathyscope.steering.operations.operation import Operation
 from bathyscope.steering.overlap import require_apart
@@ -82,7 +83,8 @@ def _attached(
         for given, clause in zip(row, clauses, strict=True):
             of_clause.setdefault(id(given), (clause, []))[1].append(number)
     steering = Steering(tuple(clause for clause, _ in of_clause.values()))
-    context = _Context(model, None if everyone else len(rows))
+    special = torch.tensor(sorted(special_tokens(model)))
+    context = _Context(model, None if everyone else len(rows), special)
     with ExitStack() as stack:
         for rank, (clause, numbers) in enumerate(of_clause.values()):
             hookpoint = _attach_point(model, clause, force=force)
@@ -99,6 +101,8 @@ class _Context:
     model: Model
     n_rows: int | None
     """Rows that every forward has; None for any number."""
+    special: Tensor
+    """Ids of special tokens."""
     passing: Passing | None = None
     """Of the forward that is running."""
 
@@ -111,7 +115,7 @@ class _Context:
                     f"batch_size of {self.n_rows} or more"
                 )
             memory = forward.notes.setdefault(self, Memory())
-            self.passing = Passing(self.model, forward, shape, x_BSD.device, memory)
+            self.passing = Passing(self.model, forward, shape, x_BSD.device, self.special, memory)
         return self.passing
 
     def is_own_B(self, rows: tuple[int, ...], passing: Passing) -> Bool[Tensor, " B"]:

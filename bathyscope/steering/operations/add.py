@@ -1,17 +1,17 @@
 """`Add`: a fixed vector."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.steering.operations.directions import require_direction, unit
+from bathyscope.steering.operations.place import AtHookpoint
 from bathyscope.steering.operations.strength import Strength
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Add:
+class Add(AtHookpoint):
     """Add a fixed vector: `x' = x + strength · u`, u = `direction_D` scaled to unit length."""
 
     direction_D: Float[Tensor, " D"]
@@ -23,16 +23,6 @@ class Add:
 
     def __post_init__(self) -> None:
         require_direction(self.direction_D)
-
-    @property
-    def hookpoint(self) -> str:
-        """The hookpoint given as `at`."""
-        return self.at
-
-    @property
-    def model_identity(self) -> Mapping[str, str] | None:
-        """None: a bare vector does not say where it was read."""
-        return None
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The same vector for every token."""

@@ -1,7 +1,6 @@
 """`Affine`: an affine map of the coordinate along a direction."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -9,11 +8,12 @@ from torch import Tensor
 
 from bathyscope.errors import ConfigError
 from bathyscope.steering.operations.directions import require_direction, unit
+from bathyscope.steering.operations.place import AtHookpoint
 from bathyscope.steering.operations.strength import Strength
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Affine:
+class Affine(AtHookpoint):
     """Map the coordinate along a direction: `x' = x + ((scale - 1)·(x·u) + shift) u`.
 
     scale 0 with a shift holds the coordinate at the shift, whatever it was; scale 1 is `Add`; scale 0 and no shift
@@ -33,16 +33,6 @@ class Affine:
         require_direction(self.direction_D)
         if not math.isfinite(self.scale):
             raise ConfigError(f"scale is {self.scale}, expected a number")
-
-    @property
-    def hookpoint(self) -> str:
-        """The hookpoint given as `at`."""
-        return self.at
-
-    @property
-    def model_identity(self) -> Mapping[str, str] | None:
-        """None: a bare vector does not say where it was read."""
-        return None
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The move of the coordinate, along the direction."""

@@ -1,6 +1,5 @@
 """`Amplify`: scale what is present of some features."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,11 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.steering.operations.features import codes_of, hookpoint_of, require_features
+from bathyscope.steering.operations.features import codes_of, require_features
+from bathyscope.steering.operations.place import OfDictionary
 
 
 @dataclass(frozen=True, slots=True)
-class Amplify:
+class Amplify(OfDictionary):
     """Scale what is present of some features: `X' = X + α·ReLU(X S) Sᵀ`, S = chosen unit decoder rows as columns.
 
     α = -1 erases a single direction or orthogonal ones: ReLU(X' S) = 0 afterwards; of directions that are not
@@ -33,16 +33,6 @@ class Amplify:
 
     def __post_init__(self) -> None:
         require_features(self.dictionary, self.features)
-
-    @property
-    def hookpoint(self) -> str:
-        """The hookpoint that the dictionary was trained on."""
-        return hookpoint_of(self.dictionary)
-
-    @property
-    def model_identity(self) -> Mapping[str, str] | None:
-        """The model that the dictionary was trained on."""
-        return self.dictionary.model_identity
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """α times the present part of the features, along their directions."""

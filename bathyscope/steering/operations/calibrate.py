@@ -1,6 +1,5 @@
 """`Calibrate`: take what is present of some features away, and put the middle of them in its place."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,12 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.steering.operations.features import hookpoint_of, require_features
+from bathyscope.steering.operations.features import require_features
+from bathyscope.steering.operations.place import OfDictionary
 from bathyscope.steering.operations.strength import Strength
 
 
 @dataclass(frozen=True, slots=True)
-class Calibrate:
+class Calibrate(OfDictionary):
     """`X' = X - ReLU(X S) Sᵀ + β·s̄`: what is present goes, β times the mean direction s̄ of the features comes.
 
     S holds the features' unit decoder rows as columns (Wu et al. 2025, arXiv 2502.15576). β = 0 is `Amplify` with
@@ -29,16 +29,6 @@ class Calibrate:
 
     def __post_init__(self) -> None:
         require_features(self.dictionary, self.features)
-
-    @property
-    def hookpoint(self) -> str:
-        """The hookpoint that the dictionary was trained on."""
-        return hookpoint_of(self.dictionary)
-
-    @property
-    def model_identity(self) -> Mapping[str, str] | None:
-        """The model that the dictionary was trained on."""
-        return self.dictionary.model_identity
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Minus the present part, plus β times the mean direction."""

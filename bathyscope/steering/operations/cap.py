@@ -1,6 +1,5 @@
 """`Cap`: no more than so much of a direction."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.steering.operations.directions import require_direction, unit
+from bathyscope.steering.operations.place import AtHookpoint
 from bathyscope.steering.operations.strength import Strength
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cap:
+class Cap(AtHookpoint):
     """Bring the part along a direction down to a bound where it is above: `x' = x - ReLU(x·u - most) u`."""
 
     direction_D: Float[Tensor, " D"]
@@ -24,16 +24,6 @@ class Cap:
 
     def __post_init__(self) -> None:
         require_direction(self.direction_D)
-
-    @property
-    def hookpoint(self) -> str:
-        """The hookpoint given as `at`."""
-        return self.at
-
-    @property
-    def model_identity(self) -> Mapping[str, str] | None:
-        """None: a bare vector does not say where it was read."""
-        return None
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Minus what is above the bound; exact zeros below it."""

@@ -1,7 +1,6 @@
 """`Clamp`: hold features at a multiple of the largest code seen in training."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -9,11 +8,12 @@ from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
-from bathyscope.steering.operations.features import codes_of, hookpoint_of, require_features
+from bathyscope.steering.operations.features import codes_of, require_features
+from bathyscope.steering.operations.place import OfDictionary
 
 
 @dataclass(frozen=True, slots=True)
-class Clamp:
+class Clamp(OfDictionary):
     """Hold features at a value: `x' = x + Σ_f (t_f - c_f(x)) d_f`, t_f = strength × the feature's observed maximum.
 
     A delta on the activation, not a reconstruction: what the dictionary does not explain stays in place (the error
@@ -41,16 +41,6 @@ class Clamp:
             raise ConfigError(
                 f"feature {silent[0]} never fired on training data: its maximum is 0, choose another feature"
             )
-
-    @property
-    def hookpoint(self) -> str:
-        """The hookpoint that the dictionary was trained on."""
-        return hookpoint_of(self.dictionary)
-
-    @property
-    def model_identity(self) -> Mapping[str, str] | None:
-        """The model that the dictionary was trained on."""
-        return self.dictionary.model_identity
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The move from the present codes to the targets, along the directions."""

@@ -1,6 +1,5 @@
 """`Enforce`: see to it that some features are active, at the same length of the activation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,12 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.steering.operations.features import hookpoint_of, pre_of, require_features
+from bathyscope.steering.operations.features import pre_of, require_features
+from bathyscope.steering.operations.place import OfDictionary
 from bathyscope.steering.operations.strength import Strength
 
 
 @dataclass(frozen=True, slots=True)
-class Enforce:
+class Enforce(OfDictionary):
     """Add m, shared out among the features that lack most of it, and bring x back to its length.
 
         h = pre-activations of the features     g = ReLU(m - ReLU(h))
@@ -32,16 +32,6 @@ class Enforce:
 
     def __post_init__(self) -> None:
         require_features(self.dictionary, self.features)
-
-    @property
-    def hookpoint(self) -> str:
-        """The hookpoint that the dictionary was trained on."""
-        return hookpoint_of(self.dictionary)
-
-    @property
-    def model_identity(self) -> Mapping[str, str] | None:
-        """The model that the dictionary was trained on."""
-        return self.dictionary.model_identity
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The move that keeps the length; exact zeros where nothing is lacking."""

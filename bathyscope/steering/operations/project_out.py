@@ -1,17 +1,17 @@
 """`ProjectOut`: take directions away altogether."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.errors import ConfigError
 from bathyscope.steering.operations.directions import orthonormal, require_direction
+from bathyscope.steering.operations.place import AtHookpoint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ProjectOut:
+class ProjectOut(AtHookpoint):
     """Take out everything that lies in the span of some directions: `x' = x - x Qᵀ Q`, Q an orthonormal basis of it.
 
     Directional ablation (Arditi et al. 2024, arXiv 2406.11717) for one direction; for several that are not orthogonal
@@ -22,24 +22,17 @@ class ProjectOut:
     """Directions in the space of the hookpoint; lengths are ignored."""
     at: str
     """Hookpoint."""
+    _basis_RD: Float[Tensor, "R D"] = field(init=False, repr=False)
+    """Orthonormal basis of the span, made once."""
 
     def __post_init__(self) -> None:
         if self.directions_MD.ndim != 2 or len(self.directions_MD) == 0:
             raise ConfigError(f"directions have shape {tuple(self.directions_MD.shape)}, expected [M, D]: one per row")
         for direction_D in self.directions_MD:
             require_direction(direction_D)
-
-    @property
-    def hookpoint(self) -> str:
-        """The hookpoint given as `at`."""
-        return self.at
-
-    @property
-    def model_identity(self) -> Mapping[str, str] | None:
-        """None: a bare vector does not say where it was read."""
-        return None
+        object.__setattr__(self, "_basis_RD", orthonormal(self.directions_MD))
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Minus the part in the span."""
-        basis_RD = orthonormal(self.directions_MD).to(x_ND.device)
+        basis_RD = self._basis_RD.to(x_ND.device)
         return -(x_ND @ basis_RD.T) @ basis_RD
