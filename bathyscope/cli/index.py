@@ -7,6 +7,7 @@ from bathyscope.activations.store import ActivationStore
 from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result
 from bathyscope.dictionaries.dictionary import load_dictionary
+from bathyscope.evaluation.nulls import random_dictionary_on
 from bathyscope.features.index import IndexSettings, index_features
 from bathyscope.models.load import load_model
 
@@ -21,6 +22,8 @@ class Index(Command):
     """Folder of kind `activations`; its held-out documents are indexed."""
     out: Path
     """Folder to write (kind `features`)."""
+    random_directions: bool = False
+    """Index a random dictionary of the same size and sparsity instead: the null of everything made from an index."""
     model: str = "smollm2"
     """The model the activations came from (its unembedding is read)."""
     settings: IndexSettings = field(default_factory=IndexSettings)
@@ -29,10 +32,13 @@ class Index(Command):
 
 def run(config: Index) -> None:
     """Index and print a summary."""
+    dictionary, store = load_dictionary(config.dictionary), ActivationStore(config.activations)
+    if config.random_directions:
+        dictionary = random_dictionary_on(store, dictionary, seed=config.settings.seed)
     index = index_features(
         load_model(config.model),
-        load_dictionary(config.dictionary),
-        ActivationStore(config.activations),
+        dictionary,
+        store,
         out=config.out,
         settings=config.settings,
     )

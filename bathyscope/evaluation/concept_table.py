@@ -24,6 +24,16 @@ class ConceptFeature:
     false_alarm: float
     false_alarm_low: float
     false_alarm_high: float
+    threshold: float | None
+    """The mean code that tells the choosing half best (largest recall less false alarm); None where none does."""
+    recall_above: float
+    """Share of texts with the concept whose mean code is above `threshold`."""
+    recall_above_low: float
+    recall_above_high: float
+    false_alarm_above: float
+    """Share of texts without it whose mean code is above `threshold`."""
+    false_alarm_above_low: float
+    false_alarm_above_high: float
     null: float
     """The highest of the nulls' quantiles that it has to beat."""
     beats_null: bool
@@ -37,7 +47,10 @@ def concept_table(questions: Mapping[str, str], found: Sequence[ConceptFeature],
         own = [feature for feature in found if feature.concept == concept]
         beating = sum(feature.beats_null for feature in own)
         parts += [f"## {concept}", "", f"{question}; {beating} of {len(own)} features beat the nulls.", ""]
-        parts += ["| feature | found by | AUROC | recall | false alarm | beats nulls |", "|---|---|---|---|---|---|"]
+        parts += [
+            "| feature | found by | AUROC | recall | false alarm | recall > t | false alarm > t | beats nulls |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
         parts += [_feature_line(feature) for feature in own]
         parts += ["", "| beside | AUROC |", "|---|---|"]
         parts += [
@@ -52,8 +65,9 @@ def concept_table(questions: Mapping[str, str], found: Sequence[ConceptFeature],
 _LEGEND = (
     "Chosen on one half of the texts, reported on the other, in brackets 95 % intervals over groups of texts; of the",
     "nulls their mean and the range that holds 95 % of them. Recall: share of texts with the concept on which the",
-    "feature fires; false alarm: share of texts without it. A feature beats the nulls when its AUROC is above all of",
-    "their ranges and its own interval is above a half: by chance one of forty features does.",
+    "feature fires; false alarm: share of texts without it; > t: on which its mean code is above the threshold that",
+    "tells the choosing half best. A feature beats the nulls when its AUROC is above all of their ranges and its own",
+    "interval is above a half: by chance one of forty features does.",
 )
 
 
@@ -64,6 +78,8 @@ def _feature_line(feature: ConceptFeature) -> str:
         _interval(feature.auroc, feature.auroc_low, feature.auroc_high),
         _interval(feature.recall, feature.recall_low, feature.recall_high),
         _interval(feature.false_alarm, feature.false_alarm_low, feature.false_alarm_high),
+        _interval(feature.recall_above, feature.recall_above_low, feature.recall_above_high),
+        _interval(feature.false_alarm_above, feature.false_alarm_above_low, feature.false_alarm_above_high),
         "yes" if feature.beats_null else "no",
     ]
     return f"| {' | '.join(cells)} |"

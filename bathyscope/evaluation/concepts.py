@@ -6,6 +6,7 @@ half, features are ranked by the AUROC of their mean code; on the reporting half
     AUROC          its mean code as a score for the concept
     recall         share of texts with the concept on which it fires at all (sensitivity)
     false alarm    share of texts without it on which it fires
+    above t        both again for a mean code above t, the threshold that tells the choosing half best
 
 with intervals over groups of texts. Beside them: features drawn at random, the best feature for shuffled labels, random
 directions of the activation, the words alone, and a sparse probe on all found features together.
@@ -183,6 +184,21 @@ def column_aurocs(x_TF: Float[np.ndarray, "T F"], labels_T: Bool[np.ndarray, " T
     return below / (n_true * (len(labels_T) - n_true))
 
 
+def best_threshold(values_T: Float[np.ndarray, " T"], labels_T: Bool[np.ndarray, " T"]) -> float | None:
+    """The value above which recall less false alarm (Youden's J) is largest, half-way to the next value above it.
+
+    Ties go to the highest such value; None where no value does better than calling nothing.
+    """
+    steps = np.unique(values_T)
+    if len(steps) < 2:
+        return None
+    middles = (steps[1:] + steps[:-1]) / 2
+    above_ST = values_T[None] > middles[:, None]
+    gain_S = above_ST[:, labels_T].mean(1) - above_ST[:, ~labels_T].mean(1)
+    best = len(gain_S) - 1 - int(np.argmax(gain_S[::-1]))
+    return float(middles[best]) if gain_S[best] > 0 else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Null:
     """AUROCs of things that carry nothing of the concept but by chance."""
@@ -239,11 +255,15 @@ def _evidence(
     task: Task, values_T: Float[np.ndarray, " T"], feature: int, source: str, bar: float, *, seed: int
 ) -> ConceptFeature:
     report_T = ~task.is_train_T
+    threshold = best_threshold(values_T[~report_T], task.labels_T[~report_T])
     values_T, labels_T, groups_T = values_T[report_T], task.labels_T[report_T], task.groups_T[report_T]
     area = auroc(values_T, labels_T, groups_T, seed=seed)
     fires_T = (values_T > 0).astype(np.float64)
     recall = mean_over_groups(fires_T[labels_T], groups_T[labels_T], seed=seed)
     alarm = mean_over_groups(fires_T[~labels_T], groups_T[~labels_T], seed=seed)
+    above_T = (values_T > (np.inf if threshold is None else threshold)).astype(np.float64)
+    recall_above = mean_over_groups(above_T[labels_T], groups_T[labels_T], seed=seed)
+    alarm_above = mean_over_groups(above_T[~labels_T], groups_T[~labels_T], seed=seed)
     return ConceptFeature(
         concept=task.name,
         feature=int(feature),
@@ -257,6 +277,13 @@ def _evidence(
         false_alarm=alarm.value,
         false_alarm_low=alarm.low,
         false_alarm_high=alarm.high,
+        threshold=threshold,
+        recall_above=recall_above.value,
+        recall_above_low=recall_above.low,
+        recall_above_high=recall_above.high,
+        false_alarm_above=alarm_above.value,
+        false_alarm_above_low=alarm_above.low,
+        false_alarm_above_high=alarm_above.high,
         null=bar,
         beats_null=area.value > bar and area.low > 0.5,
     )

@@ -8,10 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathyscope.activations.store import ActivationStore
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Largest
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError
+
+STORE_ROWS = 4096
+"""Rows of a store that a random dictionary's sparsity and scale are taken from."""
 
 
 def random_dictionary(like: Dictionary, x_ND: Float[Tensor, "N D"], *, k: int, seed: int) -> Dictionary:
@@ -34,6 +38,13 @@ def random_dictionary(like: Dictionary, x_ND: Float[Tensor, "N D"], *, k: int, s
     guess_ND = unscaled.reconstruct(x_ND) - mean_D
     scale = float((centred_ND * guess_ND).double().sum() / guess_ND.double().square().sum().clamp_min(1e-30))
     return _tied(like, W_dec_FD, mean_D, k=k, scale=scale)
+
+
+def random_dictionary_on(store: ActivationStore, like: Dictionary, *, seed: int) -> Dictionary:
+    """A random dictionary as large, and on average as sparse, as `like` is on the first training rows of `store`."""
+    x_ND = store.read(store.rows("train")[:STORE_ROWS], store.hookpoint(like.hookpoint)).float()
+    k = round(like.encode(x_ND).l0())
+    return random_dictionary(like, x_ND, k=min(max(k, 1), like.n_features), seed=seed)
 
 
 def seed_apart(seed: int) -> int:

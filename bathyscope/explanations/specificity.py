@@ -25,7 +25,7 @@ class Specificity:
     judge: Judge
     prompt: Prompt
     name: str = "specificity"
-    statistic: Statistic = "correlation"
+    statistics: tuple[Statistic, ...] = ("correlation",)
     reads_explanation: bool = True
 
     def measure(self, explanation: str, passages: Sequence[Passage]) -> list[Measured]:

@@ -13,7 +13,13 @@ from tiny import tiny_model
 from bathyscope import artifacts
 from bathyscope.errors import ConfigError, ModelError
 from bathyscope.evaluation import concepts as room
-from bathyscope.evaluation.concepts import ConceptSettings, column_aurocs, concept_evidence, find_concepts
+from bathyscope.evaluation.concepts import (
+    ConceptSettings,
+    best_threshold,
+    column_aurocs,
+    concept_evidence,
+    find_concepts,
+)
 from bathyscope.evaluation.labelled import LabelledSet, LabelledText, draw_task
 from bathyscope.evaluation.pooling import Pooled
 from bathyscope.evaluation.scores import read_scores
@@ -49,6 +55,7 @@ def test_brought_features_get_evidence_and_silent_ones_none(found):
     silent = next(row for row in features if (row.concept, row.feature) == ("letter", 7))
     assert silent.found_by == "words"
     assert (silent.auroc, silent.recall, silent.false_alarm) == (0.5, 0.0, 0.0)
+    assert (silent.threshold, silent.recall_above) == (None, 0.0)
     assert not silent.beats_null
 
 
@@ -82,6 +89,21 @@ def test_a_feature_that_only_the_concept_drives_beats_every_null():
     assert (named.feature, named.found_by, named.beats_null) == (20, "named", False)
     nulls = [row for row in rows if row.unit == "draws"]
     assert len(nulls) == 3 and best.null == max(row.high for row in nulls) < best.auroc
+
+
+def test_a_feature_that_fires_everywhere_is_told_by_its_threshold():
+    task, pooled = noise()
+    pooled.codes["dictionary"][:, 11] = 1.0 + torch.from_numpy(task.labels_T).float()
+    (best, *_), _ = concept_evidence(task, pooled, {}, SETTINGS)
+    assert (best.feature, best.recall, best.false_alarm) == (11, 1.0, 1.0)
+    assert (best.threshold, best.recall_above, best.false_alarm_above) == (1.5, 1.0, 0.0)
+
+
+def test_a_threshold_needs_values_that_differ_the_right_way():
+    labels = np.array([True, True, False, False])
+    assert best_threshold(np.array([3.0, 2.0, 1.0, 0.0]), labels) == 1.5
+    assert best_threshold(np.array([0.0, 1.0, 2.0, 3.0]), labels) is None
+    assert best_threshold(np.zeros(4), labels) is None
 
 
 def test_where_nothing_is_few_features_beat_the_nulls():

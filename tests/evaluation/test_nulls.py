@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from tiny import D_MODEL, tiny_model
 
+from bathyscope.activations.collect import collect
+from bathyscope.activations.text import Texts
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Largest
 from bathyscope.dictionaries.start import tied_start
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError
-from bathyscope.evaluation.nulls import random_dictionary, seed_apart
+from bathyscope.evaluation.nulls import random_dictionary, random_dictionary_on, seed_apart
 
 
 @pytest.fixture
@@ -61,3 +64,14 @@ def test_random_directions_are_not_those_that_training_with_the_same_seed_starts
     null = random_dictionary(like, x_ND, k=5, seed=0)
     assert torch.nn.functional.cosine_similarity(null.W_dec, start.W_dec_FD).abs().mean() < 0.3
     assert seed_apart(0) == seed_apart(0) != seed_apart(1)
+
+
+def test_on_a_store_it_is_as_sparse_as_the_dictionary_is_there(tmp_path):
+    text = Texts([f"Story {i}: the ship left the harbour at {i} o'clock." for i in range(20)])
+    store = collect(tiny_model(), text, out=tmp_path / "store", hookpoint="layers.1", n_tokens=500)
+    start = tied_start(48, D_MODEL, norm=1.0, generator=torch.Generator().manual_seed(0))
+    weights = Weights(W_enc=start.W_enc_FD.T, b_enc=torch.zeros(48), W_dec=start.W_dec_FD, b_dec=torch.zeros(D_MODEL))
+    like = Dictionary(weights=weights, rule=Largest(k=3), subtract_b_dec=False, hookpoint="layers.1")
+    null = random_dictionary_on(store, like, seed=0)
+    assert null.n_features == 48
+    assert null.encode(store.read(store.rows("train")).float()).l0() == pytest.approx(3, abs=0.1)

@@ -22,7 +22,7 @@ class Detection:
     judge: Judge
     prompt: Prompt
     name: str = "detection"
-    statistic: Statistic = "balanced accuracy"
+    statistics: tuple[Statistic, ...] = ("balanced accuracy", "AUC")
     reads_explanation: bool = True
 
     def measure(self, explanation: str, passages: Sequence[Passage]) -> list[Measured]:

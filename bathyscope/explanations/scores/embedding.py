@@ -21,7 +21,7 @@ class Embedding:
 
     embed: Embed
     name: str = "embedding"
-    statistic: Statistic = "AUC"
+    statistics: tuple[Statistic, ...] = ("AUC",)
     reads_explanation: bool = True
 
     def measure(self, explanation: str, passages: Sequence[Passage]) -> list[Measured]:

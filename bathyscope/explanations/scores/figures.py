@@ -4,6 +4,7 @@ A figure is the mean over features of the feature's own statistic; documents are
 take no part in a figure and are counted beside it.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -31,28 +32,29 @@ class Answered(NamedTuple):
 
 
 def figures(
-    rows: Mapping[tuple[str, str], Sequence[Measured]], statistics: Mapping[str, Statistic], *, seed: int
+    rows: Mapping[tuple[str, str], Sequence[Measured]], statistics: Mapping[str, Sequence[Statistic]], *, seed: int
 ) -> list[Score]:
     """Scores of `rows`, which are given by scorer and condition (`own`, `shuffled`, …).
 
-    For each scorer: its statistic for each condition over all passages and for each interval of activation (the
+    For each scorer: its statistics for each condition over all passages and for each interval of activation (the
     passages without firing stay), `own minus shuffled` where both are there, and the share without an answer. A figure
     that no feature has is left out.
     """
     found: list[Score] = []
     for (scorer, condition), measured in rows.items():
         found.append(_unanswered(scorer, condition, measured, seed=seed))
-        for group in (None, *FIRING):
+        for statistic, group in itertools.product(statistics[scorer], (None, *FIRING)):
             kept = [row for row in measured if group is None or row.group == group or row.group not in FIRING]
-            if statistics[scorer] == "accuracy" and group is not None:
+            if statistic == "accuracy" and group is not None:
                 continue
-            name = _metric(scorer, statistics[scorer], group)
-            found.append(score(condition, name, figure([kept], statistics[scorer], seed=seed)))
+            name = _metric(scorer, statistic, group)
+            found.append(score(condition, name, figure([kept], statistic, seed=seed)))
     for scorer in dict.fromkeys(scorer for scorer, _ in rows):
-        pair = [rows.get((scorer, condition)) for condition in ("own", "shuffled")]
-        if pair[0] is not None and pair[1] is not None:
-            difference = figure([pair[0], pair[1]], statistics[scorer], seed=seed)
-            found.append(score("own minus shuffled", _metric(scorer, statistics[scorer], None), difference))
+        own, shuffled = rows.get((scorer, "own")), rows.get((scorer, "shuffled"))
+        if own is not None and shuffled is not None:
+            for statistic in statistics[scorer]:
+                difference = figure([own, shuffled], statistic, seed=seed)
+                found.append(score("own minus shuffled", _metric(scorer, statistic, None), difference))
     return [row for row in found if np.isfinite(row.value)]
 
 

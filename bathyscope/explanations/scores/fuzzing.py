@@ -23,7 +23,7 @@ class Fuzzing:
     prompt: Prompt
     seed: int = 0
     name: str = "fuzzing"
-    statistic: Statistic = "balanced accuracy"
+    statistics: tuple[Statistic, ...] = ("balanced accuracy", "AUC")
     reads_explanation: bool = True
 
     def measure(self, explanation: str, passages: Sequence[Passage]) -> list[Measured]:

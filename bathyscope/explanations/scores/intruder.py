@@ -22,7 +22,7 @@ class Intruder:
     n_passages: int = 5
     seed: int = 0
     name: str = "intruder"
-    statistic: Statistic = "accuracy"
+    statistics: tuple[Statistic, ...] = ("accuracy",)
     reads_explanation: bool = False
 
     def measure(self, explanation: str, passages: Sequence[Passage]) -> list[Measured]:

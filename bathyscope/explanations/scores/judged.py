@@ -1,7 +1,8 @@
 """`judge_explanations`: scores of explanations on documents that they were not made from, beside their nulls.
 
-Each scorer sees a feature's own explanation, then another feature's (`shuffled`), on the same passages; and passages
-whose answer is known (`calibration`). A passage without an answer is its own class: counted, never wrong, kept in
+Each scorer sees a feature's own explanation, then another feature's (`shuffled`), on the same passages; the
+explanations of random directions on theirs (`random feature`), where they are given; and passages whose answer is known
+(`calibration`). A passage without an answer is its own class: counted, never wrong, kept in
 `passages.jsonl`. A folder of kind `scores` with `scores.jsonl`, `table.md` and `passages.jsonl`.
 """
 
@@ -41,11 +42,20 @@ ScorerName = Literal["detection", "fuzzing", "intruder", "simulation", "specific
 WITHOUT_JUDGE: tuple[ScorerName, ...] = ("surprisal", "embedding")
 """Scorers that read the subject model instead."""
 PASSAGES_FILE, TABLE = "passages.jsonl", "table.md"
+RANDOM = "random feature"
 FEWEST = 2
 """Fewest firing, and fewest other, passages of a feature that is scored."""
 
 Rows = dict[tuple[str, str], list[Measured]]
 """Scorer and condition → what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class RandomFeatures:
+    """Features of a random dictionary, explained in the same way: what explaining finds where there is nothing."""
+
+    index: FeatureIndex
+    texts: Mapping[int, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +87,7 @@ def judge_explanations(
     *,
     out: str | Path,
     model: Model | None = None,
+    random: RandomFeatures | None = None,
     settings: JudgeSettings = JudgeSettings(),
     parents: Mapping[str, Path] | None = None,
     answers: Path | None = None,
@@ -94,13 +105,18 @@ def judge_explanations(
         kind="scores",
         config={
             "settings": settings,
-            "explanations": sha256_of(canonical({str(feature): text for feature, text in sorted(texts.items())})),
+            "explanations": _digest(texts),
+            "random": None if random is None else _digest(random.texts),
             "judge": None if judge is None else dict(judge.identity),
             "model": None if model is None else dict(model.identity),
             "prompts": {name: prompt(name, settings.prompts).digest for name in named},
         },
         seed=settings.passages.seed,
-        parents={"features": index.path, **(parents or {})},
+        parents={
+            "features": index.path,
+            **({} if random is None else {"random-features": random.index.path}),
+            **(parents or {}),
+        },
         materials=(*index.manifest.materials, *(judge.materials if judge else ())),
     )
     if not artifacts.is_finished(out, recipe):
@@ -109,6 +125,8 @@ def judge_explanations(
         passages = scoring_passages(index, sorted(texts), settings)
         with artifacts.draft(out, recipe) as work:
             rows = _measure(scorers, passages, texts, shuffled)
+            if random is not None:
+                rows |= _measure_random(scorers, random, settings)
             _write(work, rows, scorers, texts, settings)
             work.log(stage="judge", **({} if asked is None else asdict(asked.cost)))
     return read_scores(out)
@@ -188,6 +206,22 @@ def _measure(
     return rows
 
 
+def _measure_random(scorers: Sequence[Scorer], random: RandomFeatures, settings: JudgeSettings) -> Rows:
+    """The random features' own explanations on their own passages."""
+    rows: Rows = {}
+    passages = scoring_passages(random.index, sorted(random.texts), settings)
+    total = len(scorers) * len(passages)
+    for number, scorer in enumerate(scorers):
+        for place, (feature, own) in enumerate(passages.items(), start=1):
+            rows.setdefault((scorer.name, RANDOM), []).extend(scorer.measure(random.texts[feature], own))
+            progress.report("judge: random", number * len(passages) + place, total, "features", scorer=scorer.name)
+    return rows
+
+
+def _digest(texts: Mapping[int, str]) -> str:
+    return sha256_of(canonical({str(feature): text for feature, text in sorted(texts.items())}))
+
+
 def _write(
     work: Draft, rows: Rows, scorers: Sequence[Scorer], texts: Mapping[int, str], settings: JudgeSettings
 ) -> None:
@@ -198,7 +232,7 @@ def _write(
     ]
     text = "".join(json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in lines)
     write_atomic(work.path / PASSAGES_FILE, text.encode())
-    statistics: dict[str, Statistic] = {scorer.name: scorer.statistic for scorer in scorers}
+    statistics: dict[str, Sequence[Statistic]] = {scorer.name: scorer.statistics for scorer in scorers}
     scores = figures(rows, statistics, seed=settings.passages.seed)
     graded = {condition: own for (scorer, condition), own in rows.items() if scorer == "specificity"}
     scores += levels(graded, seed=settings.passages.seed)

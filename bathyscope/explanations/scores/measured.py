@@ -34,8 +34,8 @@ class Scorer(Protocol):
         ...
 
     @property
-    def statistic(self) -> Statistic:
-        """The figure that sums up what was measured."""
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The figures that sum up what was measured."""
         ...
 
     @property

@@ -26,7 +26,7 @@ class Simulation:
     judge: Judge
     prompt: Prompt
     name: str = "simulation"
-    statistic: Statistic = "correlation"
+    statistics: tuple[Statistic, ...] = ("correlation",)
     reads_explanation: bool = True
 
     def measure(self, explanation: str, passages: Sequence[Passage]) -> list[Measured]:

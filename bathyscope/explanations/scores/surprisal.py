@@ -22,7 +22,7 @@ class Surprisal:
     model: Model
     """The model that the features belong to."""
     name: str = "surprisal"
-    statistic: Statistic = "AUC"
+    statistics: tuple[Statistic, ...] = ("AUC",)
     reads_explanation: bool = True
 
     def measure(self, explanation: str, passages: Sequence[Passage]) -> list[Measured]:

@@ -6,7 +6,7 @@ import pytest
 from bathyscope.explanations.scores.figures import figure, figures
 from bathyscope.explanations.scores.measured import Measured
 
-STATISTICS = {"detection": "balanced accuracy"}
+STATISTICS = {"detection": ("balanced accuracy",)}
 
 
 def row(feature: int, document: int, truth, value, group="high") -> Measured:

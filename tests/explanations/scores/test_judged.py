@@ -12,6 +12,7 @@ from bathyscope.explanations.halves import is_explaining
 from bathyscope.explanations.scores.judged import (
     PASSAGES_FILE,
     JudgeSettings,
+    RandomFeatures,
     judge_explanations,
     other_explanations,
     scoring_passages,
@@ -46,6 +47,20 @@ def test_right_explanations_are_found_right_and_shuffled_ones_are_not(letter_wor
         assert ("calibration", metric) in found or metric.startswith("simulation")
     assert found["own", "specificity: mean level (high)"] == 3.0
     assert (tmp_path / "out" / "table.md").read_text().startswith("6 of 8 explained features; passages")
+
+
+def test_detection_is_a_ranking_too(letter_world, tmp_path):
+    found = scores(judged(letter_world, Reader(), tmp_path, scorers=("detection",)))
+    assert found["own", "detection: AUC"] == pytest.approx(1.0)
+    assert found["shuffled", "detection: AUC"] < 0.6
+
+
+def test_random_features_stand_beside_with_their_own_explanations(letter_world, tmp_path):
+    wrong = RandomFeatures(letter_world, other_explanations(texts(), seed=3))
+    found = scores(judged(letter_world, Reader(), tmp_path, scorers=("detection",), random=wrong))
+    assert found["own", "detection: balanced accuracy"] == pytest.approx(1.0)
+    assert found["random feature", "detection: balanced accuracy"] < 0.6
+    assert ("random feature", "detection: balanced accuracy (high)") in found
 
 
 def test_scored_documents_were_not_explained_from(letter_world, tmp_path):
