@@ -14,7 +14,7 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings, train
 from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
-from bathyscope.evaluation.steering import steering_effects
+from bathyscope.evaluation.steering.dose_response import steering_effects
 from bathyscope.explanations.explain import explain
 from bathyscope.explanations.mutual_information import MutualInformation
 from bathyscope.features.index import FeatureIndex, IndexSettings, index_features

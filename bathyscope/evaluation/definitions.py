@@ -1,6 +1,7 @@
 """Concepts as a person writes them down: a TOML file of contrasting sentences, or labelled texts as JSON lines.
 
-`safety.toml` beside this file holds eight concepts that matter for safety; copy it to change it.
+Beside this file, to be copied and changed: `safety.toml`, eight concepts that matter for safety, and `topics.toml`, ten
+topics to steer towards.
 """
 
 import json
@@ -22,13 +23,24 @@ class Definition:
     labelled: LabelledSet
     """Sentences with the concept and without; the two of a pair are one group."""
     words: tuple[str, ...]
-    """Words to search explanations for; may be empty."""
+    """Words that features of it may be explained by, and that tell an answer about it; may be empty."""
+    description: str
+    """What a prompt would ask for in words; the name where none is given."""
 
 
 def safety_definitions() -> list[Definition]:
     """The concepts of `safety.toml`."""
-    text = resources.files("bathyscope.evaluation").joinpath("safety.toml").read_text("utf-8")
-    return _definitions(tomllib.loads(text), where="safety.toml")
+    return _own("safety.toml")
+
+
+def topic_definitions() -> list[Definition]:
+    """The concepts of `topics.toml`."""
+    return _own("topics.toml")
+
+
+def _own(file: str) -> list[Definition]:
+    text = resources.files("bathyscope.evaluation").joinpath(file).read_text("utf-8")
+    return _definitions(tomllib.loads(text), where=file)
 
 
 def read_definitions(path: Path) -> list[Definition]:
@@ -70,9 +82,11 @@ def _definitions(data: Mapping[str, Any], *, where: str) -> list[Definition]:
 
 
 def _definition(name: str, entry: Any, *, where: str) -> Definition:
-    known = {"question": str, "words": list, "pairs": list}
+    known = {"question": str, "description": str, "words": list, "pairs": list}
     if not isinstance(entry, dict) or "pairs" not in entry or not set(entry) <= set(known):
-        raise ConfigError(f"{where}: [{name}] needs `pairs`, and may have `question` and `words`; nothing else")
+        raise ConfigError(
+            f"{where}: [{name}] needs `pairs`, and may have `question`, `description` and `words`; nothing else"
+        )
     wrong = [key for key, kind in known.items() if key in entry and not isinstance(entry[key], kind)]
     if wrong:
         raise ConfigError(f"{where}: `{wrong[0]}` of [{name}] is no {known[wrong[0]].__name__}")
@@ -82,4 +96,5 @@ def _definition(name: str, entry: Any, *, where: str) -> Definition:
             raise ConfigError(f"{where}: pair {number} of [{name}] is not [with the concept, without it]")
         examples += [LabelledText(pair[0], True, f"pair {number}"), LabelledText(pair[1], False, f"pair {number}")]
     labelled = LabelledSet(name=name, question=entry.get("question", name), examples=examples)
-    return Definition(labelled=labelled, words=tuple(map(str, entry.get("words", ()))))
+    words, description = tuple(map(str, entry.get("words", ()))), entry.get("description", name)
+    return Definition(labelled=labelled, words=words, description=description)

@@ -1,13 +1,15 @@
 """How likely a model finds given tokens."""
 
+import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.models.model import Model
-from bathyscope.models.padding import padded_inputs
+from bathyscope.models.padding import padded_inputs, padding_token
 
 
 def log_probs(model: Model, rows: Sequence[Sequence[int]], *, batch_size: int = 8) -> list[Float[Tensor, " steps"]]:
@@ -25,4 +27,49 @@ def log_probs(model: Model, rows: Sequence[Sequence[int]], *, batch_size: int = 
             tokens_S = torch.tensor(list(row[1:]), device=logits_SV.device)
             log_p_SV = logits_SV[: len(row) - 1].double().log_softmax(dim=-1)
             found.append(log_p_SV.gather(1, tokens_S[:, None])[:, 0].cpu())
+    return found
+
+
+def log_probs_behind(
+    model: Model, prefix: Sequence[int], rows: Sequence[Sequence[int]], *, batch_size: int = 32
+) -> list[Float[Tensor, " steps"]]:
+    """For each row of S token ids, S natural logarithms: entry i is log P(token i | prefix, tokens 0 … i - 1), float64.
+
+    The prefix is read once. The reference is `log_probs` of prefix and row together. Works inside steering blocks.
+    """
+    found: list[Tensor] = []
+    with torch.no_grad():
+        start = model.network(input_ids=torch.tensor([list(prefix)], device=model.device), use_cache=True)
+        for first in range(0, len(rows), batch_size):
+            found += _behind(model, start, len(prefix), rows[first : first + batch_size])
+    return found
+
+
+def _behind(model: Model, start: Any, n_prefix: int, rows: Sequence[Sequence[int]]) -> list[Float[Tensor, " steps"]]:
+    """One batch behind the cache that `start`, the output of a read prefix, holds."""
+    longest = max(map(len, rows), default=0)
+    first_V = start.logits[0, -1:].double().log_softmax(-1)
+    logits_BSV = None
+    if longest > 1:
+        padded = [[*row[:-1], *[padding_token(model)] * (longest - len(row))] for row in rows]
+        real = [[1] * (n_prefix + max(len(row) - 1, 0)) + [0] * (longest - max(len(row), 1)) for row in rows]
+        cache = copy.deepcopy(start.past_key_values)
+        cache.batch_repeat_interleave(len(rows))
+        tokens_BS = torch.tensor([row[: longest - 1] for row in padded], device=model.device)
+        positions_S = torch.arange(n_prefix, n_prefix + longest - 1, device=model.device)
+        logits_BSV = model.network(
+            input_ids=tokens_BS,
+            attention_mask=torch.tensor(real, device=model.device),
+            position_ids=positions_S[None].expand_as(tokens_BS),
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+    found: list[Tensor] = []
+    for number, row in enumerate(rows):
+        log_p_SV = first_V[: len(row)]
+        if len(row) > 1:
+            assert logits_BSV is not None
+            log_p_SV = torch.cat([first_V, logits_BSV[number, : len(row) - 1].double().log_softmax(-1)])
+        tokens_S = torch.tensor(list(row), dtype=torch.long, device=log_p_SV.device)
+        found.append(log_p_SV.gather(1, tokens_S[:, None])[:, 0].cpu())
     return found

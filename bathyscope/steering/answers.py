@@ -15,7 +15,8 @@ from bathyscope.errors import ConfigError
 from bathyscope.features.index import FeatureIndex
 from bathyscope.models.generate import Generation, generate
 from bathyscope.models.model import Model
-from bathyscope.steering.effects import Text, answer_log_probs, effects, repetition
+from bathyscope.models.repetition import repetition
+from bathyscope.steering.effects import Text, answer_log_probs, effects
 from bathyscope.steering.operations.clamp import Clamp
 from bathyscope.steering.operations.random_direction import RandomDirection
 from bathyscope.steering.steer import steer

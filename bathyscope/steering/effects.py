@@ -50,9 +50,3 @@ def effects(
         kl_S = (before_SV.exp() * (before_SV - after_SV)).sum(1)
         found.append(Effect(target_log_prob_shift=float(shift_S.mean()), kl=float(kl_S.mean())))
     return found
-
-
-def repetition(tokens: Sequence[int], *, n: int = 3) -> float:
-    """Share of the n-grams of `tokens` that stood there before; 0 for fewer than n tokens."""
-    grams = [tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0

@@ -1,10 +1,11 @@
 """Log-probabilities of given tokens."""
 
+import pytest
 import torch
 from tiny import tiny_model
 
 from bathyscope.models.hooks import replace
-from bathyscope.models.log_probs import log_probs
+from bathyscope.models.log_probs import log_probs, log_probs_behind
 
 ROWS = [[257, 72, 101, 108, 108, 111], [257, 65], [66]]
 
@@ -29,3 +30,14 @@ def test_replacements_act_on_them(tiny_model):
     plain = log_probs(tiny_model, ROWS[:1])[0]
     with replace(tiny_model, {"layers.1": torch.zeros_like}):
         assert not torch.allclose(log_probs(tiny_model, ROWS[:1])[0], plain)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma3", "mistral", "gpt_neox"])
+def test_behind_a_prefix_they_are_those_of_the_whole(architecture):
+    model, prefix = tiny_model(architecture), [257, 72, 101, 108, 108, 111, 32, 33]
+    rows = [[72, 101, 108, 108, 111], [65], [], [66, 67]]
+    found = log_probs_behind(model, prefix, rows, batch_size=3)
+    whole = log_probs(model, [[*prefix, *row] for row in rows])
+    assert [len(row) for row in found] == [5, 1, 0, 2]
+    for log_p, expected in zip(found, whole, strict=True):
+        torch.testing.assert_close(log_p, expected[len(prefix) - 1 :], rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ import torch
 from steering.worlds import random_dictionary
 from tiny import tiny_model
 
-from bathyscope.steering.effects import answer_log_probs, effects, repetition
+from bathyscope.steering.effects import answer_log_probs, effects
 from bathyscope.steering.operations.clamp import Clamp
 from bathyscope.steering.steer import steer
 
@@ -39,10 +39,3 @@ def test_shift_and_kl_equal_a_hand_computation():
     (effect,) = effects(before, after, targets=[1, 2])
     assert effect.target_log_prob_shift == pytest.approx(math.log(0.75 / 0.5))
     assert effect.kl == pytest.approx(0.5 * math.log(2) + 0.25 * math.log(0.5))
-
-
-def test_repetition_counts_three_token_sequences_that_stood_there_before():
-    assert repetition([1, 2, 3, 1, 2, 3]) == pytest.approx(1 / 4)
-    assert repetition([7] * 10) == pytest.approx(7 / 8)
-    assert repetition([1, 2, 3, 4]) == 0
-    assert repetition([1, 2]) == 0

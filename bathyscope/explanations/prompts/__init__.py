@@ -1,14 +1,11 @@
-"""What is said to language models, as files to edit: `{places}` are filled, all else is sent as it is."""
+"""What is said to language models about features, as files to edit."""
 
-import hashlib
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from bathyscope.errors import ConfigError
-from bathyscope.runtime import disk_errors
+from bathyscope.models.writers.prompt import Prompt, read_prompt
+
+__all__ = ["PLACES", "Prompt", "prompt"]
 
 PLACES: Mapping[str, tuple[str, ...]] = {
     "explain-contexts": ("n_words", "fires", "quiet"),
@@ -23,41 +20,9 @@ PLACES: Mapping[str, tuple[str, ...]] = {
 """Every prompt, and the places that its text must have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A text with places."""
-
-    name: str
-    """Name of its file, without `.txt`."""
-    text: str
-    """What is sent, places included."""
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the text, for manifests."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
-
-    def fill(self, **places: str) -> str:
-        """The text with every place filled; what is filled in is never searched for places."""
-        pattern = "|".join(re.escape(f"{{{name}}}") for name in PLACES[self.name])
-        return re.sub(pattern, lambda found: places[found[0][1:-1]], self.text).strip()
-
-
 def prompt(name: str, folder: Path | None = None) -> Prompt:
     """The prompt `name`: `folder`/`name`.txt where there is such a file, else the library's own.
 
     Raises ConfigError when the file is empty or lacks a place.
     """
-    own = None if folder is None else folder / f"{name}.txt"
-    if folder is not None and not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder; put edited prompts, such as {name}.txt, into one")
-    if own is None or not own.exists():
-        return Prompt(name, resources.files(__name__).joinpath(f"{name}.txt").read_text("utf-8"))
-    with disk_errors(own, doing="read"):
-        text = own.read_text("utf-8")
-    missing = [place for place in PLACES[name] if f"{{{place}}}" not in text]
-    if not text.strip() or missing:
-        what = f"has no place {{{missing[0]}}}" if text.strip() else "is empty"
-        needs = " and ".join(f"{{{place}}}" for place in PLACES[name])
-        raise ConfigError(f"{own} {what}; a prompt for {name} needs {needs}")
-    return Prompt(name, text)
+    return read_prompt(name, PLACES[name], package=__name__, folder=folder)

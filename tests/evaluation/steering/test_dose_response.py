@@ -3,7 +3,7 @@
 import pytest
 
 from bathyscope.errors import ConfigError
-from bathyscope.evaluation.steering import dose_response
+from bathyscope.evaluation.steering.dose_response import dose_response
 
 
 def row(arm, feature, strength, kl):

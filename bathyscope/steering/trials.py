@@ -1,0 +1,189 @@
+"""`run_trials`: what the model answers to plain instructions under every arm, at every factor.
+
+AxBench's experiment (Wu et al. 2025, arXiv 2501.17148): instructions that have nothing to do with the concept, so that
+an answer about it is the steering's doing. A folder of kind `trials`; whether answers are any good is judged elsewhere.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bathyscope import artifacts, progress
+from bathyscope.artifacts import Recipe
+from bathyscope.errors import ConfigError
+from bathyscope.models.generate import generate
+from bathyscope.models.model import Model
+from bathyscope.steering.arm import Arm
+from bathyscope.steering.steer import steer_rows
+
+KIND, FILE = "trials", "trials.jsonl"
+
+INSTRUCTIONS = (
+    "Tell me about your day.",
+    "Describe a place that you like.",
+    "Write the first sentences of a story.",
+    "Give me some advice for the weekend.",
+    "What should I talk about with a friend?",
+    "Describe a picture that hangs on the wall.",
+    "Tell me what you remember of last year.",
+    "What makes a person happy?",
+    "Explain what a good teacher does.",
+    "Describe the room that you are in.",
+    "Write a short letter to a neighbour.",
+    "What would you do with a free afternoon?",
+)
+"""Instructions that ask for nothing in particular."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialSettings:
+    """How answers are made."""
+
+    instructions: tuple[str, ...] = INSTRUCTIONS
+    """What the model is told; none should be about a concept."""
+    max_new_tokens: int = 32
+    """Longest answer, in tokens."""
+    temperature: float = 1.0
+    """Answers are sampled at this temperature; 0 takes the likeliest token."""
+    batch_size: int = 32
+    """Answers made at once; part of the result, since draws follow the place in the batch."""
+    seed: int = 0
+    """Seed of the draws."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.instructions)) < max(2, len(self.instructions)):
+            raise ConfigError("trials need two different instructions or more: some choose, the others report")
+        if min(self.max_new_tokens, self.batch_size) < 1:
+            raise ConfigError("max_new_tokens and batch_size must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One row of `trials.jsonl`."""
+
+    concept: str
+    method: str
+    factor: float
+    """Strength in units of the arm; 0 for the plain model and for a prompt."""
+    instruction: int
+    """Number of the instruction."""
+    prompt: str
+    """The instruction."""
+    tokens: list[int]
+    """Token ids answered."""
+    text: str
+    """The answer."""
+
+
+def run_trials(
+    model: Model,
+    arms: Sequence[Arm],
+    *,
+    out: str | Path,
+    parents: dict[str, Path] | None = None,
+    settings: TrialSettings = TrialSettings(),
+) -> list[Trial]:
+    """One answer for each arm, factor and instruction, in this order; also in the folder `out` (kind `trials`).
+
+    An interrupted run goes on after the last batch. Raises ConfigError for two arms of one concept and name, or none.
+    """
+    out = Path(out)
+    names = [(arm.concept, arm.method) for arm in arms]
+    if not arms or len(set(names)) < len(names):
+        raise ConfigError("trials need at least one arm, and no two of one concept and method")
+    recipe = Recipe(
+        kind=KIND,
+        config={
+            "settings": settings,
+            "model": dict(model.identity),
+            "arms": [
+                {
+                    "concept": arm.concept,
+                    "method": arm.method,
+                    "factors": list(arm.operations),
+                    "system": arm.system,
+                    **arm.identity,
+                }
+                for arm in arms
+            ],
+        },
+        seed=settings.seed,
+        parents=parents or {},
+        materials=tuple(model.materials),
+    )
+    if not artifacts.is_finished(out, recipe):
+        with artifacts.draft(out, recipe) as work:
+            rows = [Trial(**row) for row in (work.state() or {"rows": []})["rows"]]
+            total, began = sum(len(arm.operations) for arm in arms) * len(settings.instructions), time.monotonic()
+            first = 0
+            for batch in _batches(arms, settings):
+                if first >= len(rows):
+                    rows += _answers(model, batch, settings, seed=settings.seed + first)
+                    work.checkpoint({"rows": [asdict(row) for row in rows]})
+                    progress.report("trials", len(rows), total, "answers")
+                first += len(batch)
+            work.log(stage="trials", answers=len(rows), seconds=round(time.monotonic() - began, 1))
+            lines = "".join(json.dumps(asdict(row), sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+            artifacts.write_atomic(work.path / FILE, lines.encode())
+    return read_trials(out)
+
+
+def read_trials(path: Path) -> list[Trial]:
+    """The rows of a finished folder of kind `trials`. Raises ArtifactError for another kind or an altered file."""
+    manifest = artifacts.read_manifest(path, kind=KIND)
+    text = artifacts.check_file(path, manifest, FILE).read_text("utf-8")
+    return [Trial(**json.loads(line)) for line in text.splitlines() if line]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One answer that is due."""
+
+    arm: Arm
+    factor: float
+    instruction: int
+
+
+def _batches(arms: Sequence[Arm], settings: TrialSettings) -> Iterator[list[_Row]]:
+    """All answers, those with one system prompt together; only the last batch of a system prompt is smaller."""
+    by_system: dict[str | None, list[Arm]] = {}
+    for arm in arms:
+        by_system.setdefault(arm.system, []).append(arm)
+    for own in by_system.values():
+        rows = (
+            _Row(arm, factor, number)
+            for arm in own
+            for factor in arm.operations
+            for number in range(len(settings.instructions))
+        )
+        while batch := list(itertools.islice(rows, settings.batch_size)):
+            yield batch
+
+
+def _answers(model: Model, batch: Sequence[_Row], settings: TrialSettings, *, seed: int) -> list[Trial]:
+    prompts = [settings.instructions[row.instruction] for row in batch]
+    with steer_rows(model, [row.arm.operations[row.factor] for row in batch]):
+        found = generate(
+            model,
+            prompts,
+            max_new_tokens=settings.max_new_tokens,
+            temperature=settings.temperature,
+            seed=seed,
+            system=batch[0].arm.system,
+            batch_size=len(batch),
+        )
+    return [
+        Trial(
+            concept=row.arm.concept,
+            method=row.arm.method,
+            factor=row.factor,
+            instruction=row.instruction,
+            prompt=answer.prompt,
+            tokens=list(answer.tokens),
+            text=answer.text,
+        )
+        for row, answer in zip(batch, found, strict=True)
+    ]

@@ -1,0 +1,82 @@
+"""Trials: every arm at every strength answers every instruction, as it would alone, and goes on when interrupted."""
+
+import pytest
+import torch
+from tiny import D_MODEL, tiny_model
+
+from bathyscope.errors import ConfigError
+from bathyscope.models.generate import generate
+from bathyscope.steering import trials as room
+from bathyscope.steering.arm import Arm
+from bathyscope.steering.steer import steer
+from bathyscope.steering.trials import TrialSettings, run_trials
+
+SETTINGS = TrialSettings(
+    instructions=("Say one.", "Say two!", "And three?"), max_new_tokens=6, temperature=0.0, batch_size=4
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+def arms() -> list[Arm]:
+    direction_D = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(1))
+    return [
+        Arm.unsteered("sea", "plain"),
+        Arm.adding("sea", "way", direction_D, factors=(0.5, 4.0), typical=3.0, hookpoint="layers.1"),
+        Arm.unsteered("sea", "prompt", system="Speak of the sea."),
+        Arm.adding("money", "way", -direction_D, factors=(4.0,), typical=3.0, hookpoint="layers.1"),
+    ]
+
+
+def test_each_answer_is_the_one_that_its_arm_alone_gives(model, tmp_path):
+    rows = run_trials(model, arms(), out=tmp_path / "out", settings=SETTINGS)
+    assert [(row.concept, row.method, row.factor) for row in rows[::3]] == [
+        ("sea", "plain", 0.0),
+        ("sea", "way", 0.5),
+        ("sea", "way", 4.0),
+        ("money", "way", 4.0),
+        ("sea", "prompt", 0.0),
+    ]
+    by_key = {(row.concept, row.method, row.factor): row for row in rows if row.instruction == 1}
+    plain = generate(model, ["Say two!"], max_new_tokens=6)[0]
+    assert tuple(by_key["sea", "plain", 0.0].tokens) == plain.tokens
+    prompted = generate(model, ["Say two!"], max_new_tokens=6, system="Speak of the sea.")[0]
+    assert tuple(by_key["sea", "prompt", 0.0].tokens) == prompted.tokens
+    for arm in arms():
+        for factor, operations in arm.operations.items():
+            if operations:
+                with steer(model, operations):
+                    alone = generate(model, ["Say two!"], max_new_tokens=6)[0]
+                assert tuple(by_key[arm.concept, arm.method, factor].tokens) == alone.tokens
+    assert by_key["sea", "way", 4.0].tokens != by_key["sea", "plain", 0.0].tokens
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(model, tmp_path, monkeypatch):
+    run_trials(model, arms(), out=tmp_path / "whole", settings=SETTINGS)
+    answers, calls = room._answers, []
+
+    def failing(*given, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return answers(*given, **options)
+
+    monkeypatch.setattr(room, "_answers", failing)
+    with pytest.raises(KeyboardInterrupt):
+        run_trials(model, arms(), out=tmp_path / "out", settings=SETTINGS)
+    calls.append(1)
+    run_trials(model, arms(), out=tmp_path / "out", settings=SETTINGS)
+    assert len(calls) == 3 + 1 + 2, "two batches of the four were kept"
+    assert (tmp_path / "out" / "trials.jsonl").read_bytes() == (tmp_path / "whole" / "trials.jsonl").read_bytes()
+
+
+def test_arms_that_cannot_be_told_apart_are_refused(model, tmp_path):
+    with pytest.raises(ConfigError, match="no two of one concept and method"):
+        run_trials(model, [arms()[0], arms()[0]], out=tmp_path / "out", settings=SETTINGS)
+    with pytest.raises(ConfigError, match="at least one arm"):
+        run_trials(model, [], out=tmp_path / "out", settings=SETTINGS)
+    with pytest.raises(ConfigError, match="two different instructions"):
+        TrialSettings(instructions=("Only one.",))
