@@ -1,0 +1,274 @@
+"""`bathyscope bench steering`: every way of steering towards every concept, at every strength, rated and tabled.
+
+Puts together what neither room may: directions are learnt (`vectors`), tried on the model (`steering`), and the answers
+rated (`evaluation`). Each stage is a folder; an interrupted bench goes on where it was.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathyscope import progress
+from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary
+from bathyscope.dictionaries.shifts.learn import learn_shifts
+from bathyscope.dictionaries.shifts.settings import ShiftSettings
+from bathyscope.errors import ConfigError
+from bathyscope.evaluation.definitions import Definition, read_definitions, topic_definitions
+from bathyscope.evaluation.scores import Score
+from bathyscope.evaluation.steering.judges.asked import AskedJudge, KnownText
+from bathyscope.evaluation.steering.judges.judge import ASPECTS, SteeringJudge
+from bathyscope.evaluation.steering.judges.likelihood import FluencyJudge, Likelihoods, RelationJudge
+from bathyscope.evaluation.steering.judges.meaning import MeaningJudge
+from bathyscope.evaluation.steering.judges.words import WordsJudge
+from bathyscope.evaluation.steering.rate_trials import Comparison, rate_trials
+from bathyscope.features.reader import FeatureIndex
+from bathyscope.features.search import search_token
+from bathyscope.models.load import load_model
+from bathyscope.models.model import Model
+from bathyscope.steering.arm import Arm
+from bathyscope.steering.trials import INSTRUCTIONS, TrialSettings, run_trials
+
+GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
+"""Strengths in typical norms of the hookpoint, the fourteen of a full bench."""
+QUICK_GRID = (0.1, 0.2, 0.35, 0.6)
+PLAIN, PROMPT = "plain model", "prompt"
+RANDOM_DIRECTION, RANDOM_FEATURE = "random direction", "random feature"
+BY_LABEL, BY_AUROC, BY_OUTPUT = "feature by label", "feature by AUROC", "feature by output score"
+ASKED_TO = "Whatever you are asked, your answer is about {description}."
+"""The system prompt of the prompted arm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteeringBench:
+    """Settings of `bench_steering`."""
+
+    quick: bool = False
+    """Eight concepts, four strengths and six instructions instead of all: a quarter of an hour on two cores."""
+    model: str = "smollm2"
+    """Bundled name, local folder, .gguf file or Hub id."""
+    hookpoint: str = "layers.15"
+    """Where directions are learnt and added."""
+    dictionary: Path | None = Path("runs/demo/dictionary")
+    """Folder of kind `dictionary` of the hookpoint; None leaves out the ways that need one."""
+    features: Path | None = Path("runs/demo/features")
+    """Its index, to choose features by what they fire on; None leaves that way out."""
+    concepts: Path | None = None
+    """TOML file of concepts (see `bathyscope/evaluation/topics.toml`); None takes the library's ten topics."""
+    factors: tuple[float, ...] = GRID
+    """Strengths, in typical norms of the hookpoint."""
+    trials: TrialSettings = field(default_factory=TrialSettings)
+    """Instructions, and how they are answered."""
+    seed: int = 0
+    """Seed of halves, directions, answers and resamples."""
+
+    def __post_init__(self) -> None:
+        if not self.factors or min(self.factors) <= 0 or len(set(self.factors)) < len(self.factors):
+            raise ConfigError(f"factors {self.factors} must be above 0, at least one, and none twice")
+        if self.features is not None and self.dictionary is None:
+            raise ConfigError("an index of features was given without its dictionary; give both or neither")
+
+    def resolved(self) -> "SteeringBench":
+        """What `quick` stands for, written out."""
+        if not self.quick:
+            return self
+        trials = dataclasses.replace(self.trials, instructions=INSTRUCTIONS[:6], max_new_tokens=24)
+        return dataclasses.replace(self, quick=False, factors=QUICK_GRID, trials=trials)
+
+
+def bench_steering(settings: SteeringBench, *, out: Path) -> list[Score]:
+    """Score rows of every method, beside nulls, the prompt and the judges' own calibration; also in `out`/scores."""
+    definitions = _definitions(settings)
+    settings = settings.resolved()
+    model = load_model(settings.model)
+    dictionary = None if settings.dictionary is None else load_dictionary(settings.dictionary)
+    contrasts = {
+        name: contrast_of_texts(model, definition.labelled, hookpoint=settings.hookpoint)
+        for name, definition in definitions.items()
+    }
+    vectors = learn_all(model, dictionary, definitions, contrasts, settings, out=out)
+    typical = float(np.median([known.units[settings.hookpoint].norm or 0.0 for known in vectors.values()]))
+    arms = [*_arms(definitions, vectors, typical, settings), *_nulls(dictionary, definitions, typical, settings, model)]
+    parents = {} if settings.dictionary is None else {"dictionary": settings.dictionary}
+    run_trials(model, arms, out=out / "trials", parents=parents, settings=settings.trials)
+    return rate_trials(
+        out / "trials",
+        _judges(model, definitions, settings),
+        out=out / "scores",
+        nulls=(PLAIN, RANDOM_DIRECTION, RANDOM_FEATURE),
+        comparisons=[
+            Comparison(method=BY_OUTPUT, beside=(BY_AUROC,)),
+            Comparison(method=BY_OUTPUT, beside=(BY_LABEL,)),
+        ],
+        identity={"concepts": {name: each.labelled.digest for name, each in definitions.items()}},
+        more=_detection(vectors, settings.seed),
+        seed=settings.seed,
+    )
+
+
+def _definitions(settings: SteeringBench) -> dict[str, Definition]:
+    found = topic_definitions() if settings.concepts is None else read_definitions(settings.concepts)
+    found = found[:8] if settings.quick else found
+    if len(found) < 2:
+        raise ConfigError("the bench compares concepts: give two or more")
+    return {each.labelled.name: each for each in found}
+
+
+def learn_all(
+    model: Model,
+    dictionary: Dictionary | None,
+    definitions: Mapping[str, Definition],
+    contrasts: Mapping[str, Contrast],
+    settings: SteeringBench,
+    *,
+    out: Path,
+) -> dict[tuple[str, str], SteeringVector]:
+    """Concept and method → the vector, in a folder of its own under `out`/vectors."""
+    shifts = learn_shifts(
+        torch.cat([_shifts(contrast.places[settings.hookpoint].teach) for contrast in contrasts.values()]).float(),
+        ShiftSettings(n_features=len(contrasts), seed=settings.seed),
+        out=out / "shifts",
+    )
+    index = None if settings.features is None else FeatureIndex(settings.features)
+    found: dict[tuple[str, str], SteeringVector] = {}
+    for number, (concept, contrast) in enumerate(contrasts.items()):
+        for method, (learner, needs) in _learners(definitions[concept], dictionary, index, shifts).items():
+            found[concept, method] = learn_vector(
+                contrast,
+                learner,
+                out=out / "vectors" / f"{concept}-{method.replace(' ', '-')}",
+                model=model,
+                dictionary=needs,
+                settings=VectorSettings(n_shuffles=0, seed=settings.seed),
+            )
+        progress.report("vectors", number + 1, len(contrasts), "concepts")
+    return found
+
+
+def _learners(
+    definition: Definition, dictionary: Dictionary | None, index: FeatureIndex | None, shifts: Dictionary
+) -> Iterator[tuple[str, tuple[Method, Dictionary | None]]]:
+    """Name of each way → the learner, and the dictionary that it needs."""
+    yield "difference of means", (DiffMean(), None)
+    yield "principal component", (PrincipalComponent(), None)
+    yield "LAT", (Tomography(), None)
+    yield "logistic probe", (LogisticProbe(), None)
+    yield "MultiMax probe", (MultiMax(), None)
+    yield "ReFT-r1", (ReFTr1(), None)
+    yield "column of shifts", (ShiftColumn(), shifts)
+    if dictionary is not None:
+        yield "denoised difference", (DenoisedDiffMean(), dictionary)
+        yield BY_AUROC, (DecoderRow(by="auroc"), dictionary)
+        yield BY_OUTPUT, (DecoderRow(by="output"), dictionary)
+        if index is not None:
+            yield BY_LABEL, (DecoderRow(feature=labelled_feature(index, definition.description)), dictionary)
+
+
+def labelled_feature(index: FeatureIndex, description: str) -> int:
+    """The feature whose top examples peak on words of the description most often.
+
+    Raises ConfigError when none of its words is a token of the vocabulary.
+    """
+    share_F = np.zeros(index.n_features)
+    for word in description.replace(",", " ").split():
+        if len(word) > 2 and word not in ("and", "the"):
+            try:
+                found = search_token(index, word, n=50)
+            except ConfigError:  # no token reads so
+                continue
+            for each in found:
+                share_F[each.feature] += each.score
+    if not share_F.any():
+        raise ConfigError(f"no feature peaks on a word of {description!r}; describe the concept in common words")
+    return int(share_F.argmax())
+
+
+def _shifts(examples: Examples) -> Float[Tensor, "P D"]:
+    """The true sentence of each pair minus the other one, as means of their tokens."""
+    means_TD = examples.pooled(examples.x_ND.double(), "mean")
+    order = np.lexsort((examples.labels_T, examples.groups_T))
+    pairs = torch.from_numpy(order).view(-1, 2)
+    return means_TD[pairs[:, 1]] - means_TD[pairs[:, 0]]
+
+
+def _arms(
+    definitions: Mapping[str, Definition],
+    vectors: Mapping[tuple[str, str], SteeringVector],
+    typical: float,
+    settings: SteeringBench,
+) -> Iterator[Arm]:
+    """The plain model, the prompt, and every vector at every strength."""
+    for concept, definition in definitions.items():
+        yield Arm.unsteered(concept, PLAIN)
+        yield Arm.unsteered(concept, PROMPT, system=ASKED_TO.format(description=definition.description))
+        for (of, method), vector in vectors.items():
+            if of == concept:
+                yield Arm.adding(
+                    concept,
+                    method,
+                    vector.direction(settings.hookpoint),
+                    factors=settings.factors,
+                    typical=typical,
+                    hookpoint=settings.hookpoint,
+                )
+
+
+def _nulls(
+    dictionary: Dictionary | None,
+    definitions: Mapping[str, Definition],
+    typical: float,
+    settings: SteeringBench,
+    model: Model,
+) -> Iterator[Arm]:
+    """A random direction, and a random feature that fired in training, for each concept: just as long."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    for concept in definitions:
+        drawn = {RANDOM_DIRECTION: torch.randn(width(model, settings.hookpoint), generator=generator)}
+        if dictionary is not None and dictionary.max_activation is not None:
+            fired = dictionary.max_activation.gt(0).nonzero()[:, 0]
+            feature = int(fired[int(torch.randint(len(fired), (1,), generator=generator))])
+            drawn[RANDOM_FEATURE] = dictionary.direction(feature).detach().cpu()
+        for name, direction_D in drawn.items():
+            yield Arm.adding(
+                concept,
+                name,
+                direction_D,
+                factors=settings.factors,
+                typical=typical,
+                hookpoint=settings.hookpoint,
+            )
+
+
+def _judges(model: Model, definitions: Mapping[str, Definition], settings: SteeringBench) -> list[SteeringJudge]:
+    """Judges that need no other model: words and meaning for the concept, likelihoods for the rest."""
+    likelihoods = Likelihoods(
+        model=model,
+        instructions=settings.trials.instructions,
+        max_new_tokens=settings.trials.max_new_tokens,
+        seed=settings.seed,
+    )
+    return [
+        WordsJudge(definitions=definitions),
+        MeaningJudge(model, definitions),
+        RelationJudge.fit(likelihoods),
+        FluencyJudge.fit(likelihoods),
+    ]
+
+
+def _detection(vectors: Mapping[tuple[str, str], SteeringVector], seed: int) -> Iterator[Score]:
+    """Mean AUROC of every method over the concepts, and of the random directions beside it."""
+    areas: dict[str, list[float]] = {}
+    for (_, method), vector in vectors.items():
+        for row in vector.scores:
+            if row.metric.startswith("AUROC"):
+                subject = method if row.subject == "vector" else RANDOM_DIRECTION
+                areas.setdefault(subject, []).append(row.value)
+    for subject, values in areas.items():
+        sums_GM = np.array([[value, 1.0] for value in values])
+        interval = bootstrap(sums_GM, lambda t: t[..., 0] / t[..., 1], seed=seed)
+        yield score(subject, "AUROC", interval, unit="concepts", split="detection")
