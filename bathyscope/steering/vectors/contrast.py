@@ -36,7 +36,7 @@ class ReadSettings:
     """Tokens of one forward pass, padding included."""
     sink_multiple: float = 10.0
     """Leave out tokens whose norm is above this multiple of the median, as collected activations do; 0 keeps them."""
-    seed: int = 0
+    halves_seed: int = 0
     """Seed of the choice of texts and of the halves."""
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ def contrast_of_texts(
 
     Raises ConfigError when a half would have fewer than 10 texts of a label, or a text has only special tokens.
     """
-    task = draw_task(labelled, n_texts=settings.n_texts, seed=settings.seed)
+    task = draw_task(labelled, n_texts=settings.n_texts, seed=settings.halves_seed)
     rows = text_rows(model, task.texts, context=settings.context)
     patterns = [hookpoint] if isinstance(hookpoint, str) else list(hookpoint)
     places: dict[str, Halved] = {}
@@ -120,7 +120,7 @@ def contrast_of_pairs(
     factor: str | None = None,
     value: str | None = None,
     hookpoint: str | Sequence[str] | None = None,
-    seed: int = 0,
+    halves_seed: int = 0,
 ) -> Contrast:
     """The vectors of pairs: one for each side, as the folder holds them.
 
@@ -143,14 +143,16 @@ def contrast_of_pairs(
             tokens=tuple(tokens),
             is_paired=True,
         )
-        halves = [_ordered(texts, [pair for pair in half.tolist() if pair in kept]) for half in store.halves(seed)]
+        halves = [
+            _ordered(texts, [pair for pair in half.tolist() if pair in kept]) for half in store.halves(halves_seed)
+        ]
         places[name] = Halved(*map(whole.choose, halves))
     return Contrast(
         name=value or factor or store.name,
         question=f"the side with {factor} = {value}" if value else f"the second side of {factor or store.name}",
         places=places,
         model_identity=dict(store.model_identity),
-        reading={"pairs": store.manifest.digest, "factor": factor, "value": value, "seed": seed},
+        reading={"pairs": store.manifest.digest, "factor": factor, "value": value, "halves_seed": halves_seed},
         materials=store.materials,
         parents=store.parents,
     )

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bathyscope.evaluation.intervals import Interval, over_runs
+from bathyscope.evaluation.intervals import Interval, bootstrap
 from bathyscope.evaluation.labelled import shuffled_labels
 from bathyscope.evaluation.nulls import seed_apart
 from bathyscope.evaluation.probes import auroc, mean_over_groups, right_answers, weighted_auroc
@@ -67,9 +67,10 @@ def report_area(direction_D: Float[Tensor, " D"], halves: Halved, pool: Pool) ->
     return _area(halves.report, direction_D, pool)
 
 
-def shuffled_row(areas: Sequence[float]) -> Score:
+def shuffled_row(areas: Sequence[float], *, seed: int) -> Score:
     """The mean over learners of shuffled labels, which are the units."""
-    return score(SHUFFLED, "AUROC", over_runs(areas), unit="orders")
+    sums_R2 = np.array([[area, 1.0] for area in areas])
+    return score(SHUFFLED, "AUROC", bootstrap(sums_R2, lambda t: t[..., 0] / t[..., 1], seed=seed), unit="orders")
 
 
 def _random_area(halves: Halved, pool: Pool, *, seed: int) -> float:

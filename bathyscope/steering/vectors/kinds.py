@@ -3,11 +3,21 @@
 from bathyscope.steering.vectors.decoder_row import DecoderRow
 from bathyscope.steering.vectors.denoised import DenoisedDiffMean
 from bathyscope.steering.vectors.diff_mean import DiffMean
-from bathyscope.steering.vectors.lat import LAT
 from bathyscope.steering.vectors.logistic import LogisticProbe
 from bathyscope.steering.vectors.multimax import MultiMax
-from bathyscope.steering.vectors.pca import PCA
+from bathyscope.steering.vectors.principal_component import PrincipalComponent
 from bathyscope.steering.vectors.reft import ReFTr1
 from bathyscope.steering.vectors.shift_column import ShiftColumn
+from bathyscope.steering.vectors.tomography import Tomography
 
-Method = DiffMean | PCA | LAT | LogisticProbe | MultiMax | ReFTr1 | DecoderRow | ShiftColumn | DenoisedDiffMean
+Method = (
+    DiffMean
+    | PrincipalComponent
+    | Tomography
+    | LogisticProbe
+    | MultiMax
+    | ReFTr1
+    | DecoderRow
+    | ShiftColumn
+    | DenoisedDiffMean
+)

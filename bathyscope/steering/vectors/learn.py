@@ -187,4 +187,5 @@ def _scores(
         n_random=settings.n_random,
         seed=settings.seed,
     )
-    return [*rows, *([shuffled_row([report_area(null, halves, settings.pool) for null in nulls])] if nulls else [])]
+    areas = [report_area(null, halves, settings.pool) for null in nulls]
+    return [*rows, shuffled_row(areas, seed=settings.seed)] if areas else rows

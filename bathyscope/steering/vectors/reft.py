@@ -117,7 +117,7 @@ class _Run:
         """Everything that the next step needs, as JSON data: float32 survives it."""
         moments = self.optimiser.state[self.w_D]
         tensors = {"w": self.w_D.detach(), "exp_avg": moments["exp_avg"], "exp_avg_sq": moments["exp_avg_sq"]}
-        return {"step": self.step, "losses": self.losses, **{name: t.tolist() for name, t in tensors.items()}}
+        return {"step": self.step, "losses": list(self.losses), **{name: t.tolist() for name, t in tensors.items()}}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`."""

@@ -5,6 +5,7 @@ origin and detection beside its nulls. Knows nothing of how directions are learn
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,6 +44,13 @@ class Units:
     threshold: float | None = None
     """Product with the unit direction, pooled over a text's tokens, above which a text counts as true."""
 
+    def __post_init__(self) -> None:
+        for name, size in (("norm", self.norm), ("maximum", self.maximum)):
+            if size is not None and not (math.isfinite(size) and size > 0):
+                raise ConfigError(f"{name} is {size}, expected a length above 0")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise ConfigError(f"threshold is {self.threshold}, expected a number")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SteeringVector:
@@ -66,6 +74,8 @@ class SteeringVector:
     def __post_init__(self) -> None:
         if not self.directions or set(self.directions) != set(self.units):
             raise ArtifactError("a vector needs a direction for at least one hookpoint, and units for each")
+        if self.pool not in ("mean", "max"):
+            raise ArtifactError(f"pool is {self.pool!r}, expected mean or max")
         for hookpoint, direction_D in self.directions.items():
             try:
                 require_direction(direction_D, name=f"the direction at {hookpoint}")
@@ -162,6 +172,26 @@ def undescribed(directions: Mapping[str, Tensor], told: Mapping[str, Any], *, wh
         raise ArtifactError(f"{where} describes no vector of this version: {type(error).__name__} {error}") from error
     except BathyscopeError as error:
         raise ArtifactError(f"{where}: {error}") from error
+
+
+def imported(
+    directions: Mapping[str, Tensor],
+    *,
+    file: Path,
+    origin: Mapping[str, Any],
+    model_identity: Mapping[str, str] | None = None,
+) -> SteeringVector:
+    """A vector of another tool, with lengths and no other unit. Raises ArtifactError naming `file` for NaN or zeros."""
+    try:
+        return SteeringVector(
+            directions=directions,
+            units={name: Units() for name in directions},
+            has_length=True,
+            model_identity=model_identity,
+            origin={**origin, "file": file.name},
+        )
+    except ArtifactError as error:
+        raise ArtifactError(f"{file}: {error}") from error
 
 
 def write_vector(vector: SteeringVector, folder: Path) -> None:

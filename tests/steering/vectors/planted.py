@@ -14,7 +14,7 @@ from bathyscope.steering.vectors.contrast import Contrast, Halved, ReadSettings,
 from bathyscope.steering.vectors.examples import Examples
 
 PLACE = "layers.1"
-FEATURE = 7
+FEATURE = 0
 WORDS = ("sea", "wind", "salt", "stone", "harbour", "gull", "rope", "mast", "tide", "sand")
 
 
@@ -27,7 +27,7 @@ def direction() -> torch.Tensor:
 def labelled(n: int = 80) -> LabelledSet:
     """Texts of random words, whose labels say nothing about them; two texts a group."""
     rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(WORDS, 3)) + f" {number}" for number in range(n)]
+    texts = [" ".join(rng.choice(WORDS, 3)) + f" {number}" for number in rng.permutation(n)]
     return LabelledSet(
         name="planted",
         question="whether the direction was added",
@@ -55,7 +55,7 @@ def _added(half: Examples) -> Examples:
 
 
 def knowing_dictionary(model: Model) -> Dictionary:
-    """A random dictionary whose feature 7 reads and writes the planted direction."""
+    """A random dictionary whose feature 0 reads and writes the planted direction."""
     dictionary = random_dictionary(model)
     W_dec, W_enc = dictionary.W_dec.clone(), dictionary.W_enc.clone()
     W_dec[FEATURE], W_enc[:, FEATURE] = direction(), 6 * direction()

@@ -38,17 +38,17 @@ def steered(model, operations) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("places", [(PLACE,), ("layers.1", "layers.2")])
-@pytest.mark.parametrize(("format", "ending"), [("gguf", ".gguf"), ("lm-eval", ".pt")])
-def test_an_exported_file_steers_bit_for_bit_as_the_vector_did(model, tmp_path, format, ending, places):
+@pytest.mark.parametrize(("kind", "ending"), [("gguf", ".gguf"), ("lm-eval", ".pt")])
+def test_an_exported_file_steers_bit_for_bit_as_the_vector_did(model, tmp_path, kind, ending, places):
     vector = made(model, *places)
     file = tmp_path / f"v{ending}"
-    export_vector(vector, file, format=format, strength=-0.3, of="norm")
+    export_vector(vector, file, format=kind, strength=-0.3, of="norm")
     again = load_vector(file)
     assert again.hookpoints == places
     expected = steered(model, vector.add_all(-0.3, "norm"))
     assert torch.equal(steered(model, again.add_all(1.0, "length")), expected)
     assert not torch.equal(expected, model.network(TOKENS).logits)
-    with pytest.raises(ConfigError, match="no unit 'norm'.*length"):
+    with pytest.raises(ConfigError, match=r"no unit 'norm'.*length"):
         again.add(1.0, "norm", at=places[0])
 
 
@@ -148,7 +148,7 @@ BAD = {
         "'clamp'",
     ),
     "lacking.pt": ({"layers.1": {"steering_vector": torch.ones(4)}}, "lacks"),
-    "empty.pt": ({}, "no hookpoint"),
+    "empty.pt": ({}, "at least one hookpoint"),
     "wide.pt": (
         {"layers.1": {"steering_vector": torch.ones(1).expand(10**6), "steering_coefficient": 1.0, "action": "add"}},
         "expected one float vector",

@@ -10,7 +10,7 @@ from steering.vectors.planted import PLACE, direction, labelled, planted, unplan
 from tiny import D_MODEL, tiny_model
 
 from bathyscope import artifacts
-from bathyscope.activations.pairs.collect import collect_pairs
+from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
 from bathyscope.activations.pairs.pair import Pair, PairSet
 from bathyscope.errors import ArtifactError, ConfigError, ModelError
 from bathyscope.models.hooks import run
@@ -44,9 +44,8 @@ def by_subject(vector):
 def test_a_planted_direction_is_detected_and_its_nulls_are_not(vector):
     rows = by_subject(vector)
     assert rows["vector", "AUROC"].value > 0.95
-    assert rows["vector", "AUROC"].low > rows["random direction", "AUROC"].high - 0.05
     assert rows["vector", "accuracy"].value > 0.9
-    assert rows["random direction", "AUROC"].value < 0.9
+    assert rows["random direction", "AUROC"].value < rows["vector", "AUROC"].value
     assert (rows["random direction", "AUROC"].n, rows["shuffled labels", "AUROC"].n) == (40, 4)
 
 
@@ -56,6 +55,7 @@ def test_a_probe_on_labels_that_say_nothing_is_at_a_half(model, tmp_path):
     rows = by_subject(vector)
     assert rows["vector", "AUROC"].low < 0.5 < rows["vector", "AUROC"].high
     assert 0.35 < rows["shuffled labels", "AUROC"].value < 0.65
+    assert 0.35 < rows["random direction", "AUROC"].value < 0.65
 
 
 def test_shuffling_makes_half_of_each_label_wrong_and_turns_half_of_the_pairs(model):
@@ -83,8 +83,8 @@ def test_the_reporting_half_shares_no_group_and_teaches_nothing(model, tmp_path)
     contrast = planted(model)
     halves = contrast.places[PLACE]
     assert set(halves.teach.groups_T).isdisjoint(halves.report.groups_T)
-    noise = dataclasses.replace(halves.report, x_ND=torch.randn_like(halves.report.x_ND))
-    other = dataclasses.replace(contrast, places={PLACE: halves._replace(report=noise)})
+    turned = dataclasses.replace(halves.report, x_ND=-halves.report.x_ND)
+    other = dataclasses.replace(contrast, places={PLACE: halves._replace(report=turned)})
     one = learn_vector(contrast, DiffMean(), out=tmp_path / "a", settings=QUICK)
     two = learn_vector(other, DiffMean(), out=tmp_path / "b", settings=QUICK)
     assert torch.equal(one.direction(), two.direction()) and one.units == two.units
@@ -102,6 +102,14 @@ def test_adding_moves_tokens_by_the_stated_length_and_leaves_special_ones(model,
         assert float(moved[1] @ direction()) > 0
     typical = planted(model).places[PLACE].teach.x_ND.norm(dim=1).median()
     assert vector.units[PLACE].norm == pytest.approx(float(typical))
+
+
+def test_strength_zero_is_a_bit_identical_no_op(model, vector):
+    tokens = torch.tensor([[257, *b"the sea"]])
+    plain = model.network(tokens).logits
+    for unit in ("norm", "maximum"):
+        with steer(model, [vector.add(0.0, unit)]):
+            assert torch.equal(model.network(tokens).logits, plain)
 
 
 def test_the_folder_reads_back_and_says_where_the_vector_is_from(model, tmp_path):
@@ -130,7 +138,7 @@ def test_another_model_width_hookpoint_and_unit_are_refused(model, vector):
         pass
     with pytest.raises(ConfigError, match=r"layers\.0.*expected one of: layers\.1"):
         vector.add(1.0, at="layers.0")
-    with pytest.raises(ConfigError, match="no unit 'length'.*norm, maximum"):
+    with pytest.raises(ConfigError, match=r"no unit 'length'.*norm, maximum"):
         vector.add(1.0, "length")
     with pytest.raises(ConfigError, match="is no length"):
         vector.add(float("nan"))
@@ -173,7 +181,11 @@ def test_pairs_become_a_contrast_whose_true_side_has_the_value(model, tmp_path):
         for n in range(24)
     ]
     store = collect_pairs(
-        model, PairSet(name="gulls", factors=("colour",), pairs=tuple(pairs)), out=tmp_path / "p", hookpoint=[PLACE]
+        model,
+        PairSet(name="gulls", factors=("colour",), pairs=tuple(pairs)),
+        out=tmp_path / "p",
+        hookpoint=[PLACE],
+        settings=PairSettings(position="mean"),
     )
     contrast = contrast_of_pairs(store, factor="colour", value="white")
     teach, report = contrast.places[PLACE]

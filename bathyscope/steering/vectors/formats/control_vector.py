@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bathyscope.errors import ArtifactError, ConfigError
 from bathyscope.runtime import disk_errors
-from bathyscope.steering.vectors.vector import SteeringVector, Units
+from bathyscope.steering.vectors.vector import SteeringVector, imported
 
 ARCHITECTURE = "controlvector"
 HINT, COUNT = f"{ARCHITECTURE}.model_hint", f"{ARCHITECTURE}.layer_count"
@@ -39,11 +39,10 @@ def write(vectors: dict[str, Float[Tensor, " D"]], told: dict[str, Any], path: P
     writer.add_string(TOLD, json.dumps({"hookpoints": {str(n): name for name, n in blocks.items()}, **told}))
     for name, vector_D in sorted(vectors.items(), key=lambda item: blocks[item[0]]):
         writer.add_tensor(f"direction.{blocks[name]}", vector_D.float().contiguous().numpy())
-    with disk_errors(path, doing="write"):
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def read(path: Path, *, blocks: str = "layers") -> SteeringVector:
@@ -65,13 +64,8 @@ def read(path: Path, *, blocks: str = "layers") -> SteeringVector:
     if len({len(direction_D) for direction_D in directions.values()}) > 1:
         raise ArtifactError(f"{path} holds directions of several widths; a control vector has one")
     kept = {name: value for name, value in fields.items() if isinstance(value, str | int | float)}
-    return SteeringVector(
-        directions=directions,
-        units={name: Units() for name in directions},
-        has_length=True,
-        model_identity=told.get("model"),
-        origin={"imported": "gguf", "file": path.name, "fields": kept},
-    )
+    origin = {"imported": "gguf", "fields": kept}
+    return imported(directions, file=path, origin=origin, model_identity=told.get("model"))
 
 
 def _block(hookpoint: str) -> int:

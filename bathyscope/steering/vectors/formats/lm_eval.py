@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bathyscope.dictionaries.formats.pickled import names_in, open_pickled
 from bathyscope.errors import ArtifactError
-from bathyscope.steering.vectors.vector import SteeringVector, Units
+from bathyscope.steering.vectors.vector import SteeringVector, imported
 
 ENTRY: dict[str, type] = {
     "steering_vector": Tensor,
@@ -45,14 +45,7 @@ def read(path: Path) -> SteeringVector:
     """The vector of a file. Raises ArtifactError for code in it, another layout, a clamp, or a head of its own."""
     content = open_pickled(path, allowed=dict.fromkeys(names_in(path), ENTRY)).settings
     directions = {str(name): _vector(path, str(name), entry) for name, entry in content.items()}
-    if not directions:
-        raise ArtifactError(f"{path} names no hookpoint")
-    return SteeringVector(
-        directions=directions,
-        units={name: Units() for name in directions},
-        has_length=True,
-        origin={"imported": "lm-eval", "file": path.name},
-    )
+    return imported(directions, file=path, origin={"imported": "lm-eval"})
 
 
 def _vector(path: Path, name: str, entry: Any) -> Float[Tensor, " D"]:

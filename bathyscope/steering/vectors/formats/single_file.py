@@ -7,7 +7,7 @@ import safetensors
 from safetensors.torch import save_file
 
 from bathyscope.errors import ArtifactError
-from bathyscope.steering.vectors.vector import SteeringVector, Units, read_directions, undescribed
+from bathyscope.steering.vectors.vector import SteeringVector, imported, read_directions, undescribed
 
 KEY = "bathyscope.vector"
 
@@ -27,12 +27,7 @@ def read(path: Path) -> SteeringVector:
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
     if KEY not in metadata:
-        return SteeringVector(
-            directions=directions,
-            units={name: Units() for name in directions},
-            has_length=True,
-            origin={"imported": "safetensors", "file": path.name, "fields": dict(metadata)},
-        )
+        return imported(directions, file=path, origin={"imported": "safetensors", "fields": dict(metadata)})
     try:
         told = json.loads(metadata[KEY])
     except ValueError as error:

@@ -1,15 +1,15 @@
-"""`LAT`: linear artificial tomography (Zou et al. 2023, arXiv 2310.01405)."""
+"""`Tomography`: linear artificial tomography, LAT (Zou et al. 2023, arXiv 2310.01405)."""
 
 from dataclasses import dataclass
 
 import torch
 
 from bathyscope.steering.vectors.learner import Learned, Lesson, toward_true
-from bathyscope.steering.vectors.pca import first_component
+from bathyscope.steering.vectors.principal_component import first_component
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LAT:
+class Tomography:
     """First principal component of unit differences `(h - h') / |h - h'|` between the rows of pairs.
 
     The pairs are those of the data, else rows put together at random whatever their labels; which side comes first does

@@ -1,4 +1,4 @@
-"""`PCA`: the direction along which true rows, or the shifts of pairs, vary most."""
+"""`PrincipalComponent` (PCA): the direction along which true rows, or the shifts of pairs, vary most."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from bathyscope.steering.vectors.learner import Learned, Lesson, toward_true
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PCA:
+class PrincipalComponent:
     """First principal component: of the true rows about their mean; of pairs, of `h⁺ - h⁻`.
 
     The shifts of pairs are not centred: what all of them share is what is looked for, and their mean is it. The sign is
