@@ -103,16 +103,12 @@ class SteeringVector:
     def strength(self, value: float, of: Unit = "norm", *, at: str | None = None) -> Strength:
         """`value` units at a hookpoint. Raises ConfigError where the unit is not known."""
         name = self.hookpoint(at)
-        known = self.units[name]
         length = float(self.directions[name].norm()) if self.has_length else None
-        amount = {"norm": known.norm, "maximum": known.maximum, "length": length}.get(of)
+        sizes = {"norm": self.units[name].norm, "maximum": self.units[name].maximum, "length": length}
+        amount = sizes.get(of)
         if amount is None:
-            having = [
-                each for each, size in (("norm", known.norm), ("maximum", known.maximum), ("length", length)) if size
-            ]
-            raise ConfigError(
-                f"this vector has no unit {of!r} at {name}; expected one of: {', '.join(having) or 'none'}"
-            )
+            known = ", ".join(each for each, size in sizes.items() if size is not None)
+            raise ConfigError(f"this vector has no unit {of!r} at {name}; expected one of: {known or 'none'}")
         title = {"norm": "typical norm", "maximum": "observed maximum", "length": "length as imported"}[of]
         return Strength(value, amount, f"{title} of the vector at {name}")
 
@@ -135,7 +131,8 @@ class SteeringVector:
     def digest(self) -> str:
         """sha256 over directions, units and all that is said of them."""
         told = json.dumps(self.described(), sort_keys=True).encode()
-        return sha256_of(b"".join(self.directions[name].float().numpy().tobytes() for name in self.directions) + told)
+        tensors = (self.directions[name].float().numpy().tobytes() for name in sorted(self.directions))
+        return sha256_of(b"".join(tensors) + told)
 
     def described(self) -> dict[str, Any]:
         """All but the directions, as JSON data that `undescribed` takes back."""
@@ -197,7 +194,7 @@ def imported(
 def write_vector(vector: SteeringVector, folder: Path) -> None:
     """The files of a vector's folder."""
     save_tensors({name: direction_D.float() for name, direction_D in vector.directions.items()}, folder / DIRECTIONS)
-    write_atomic(folder / INDEX, json.dumps(vector.described(), indent=1, sort_keys=True, ensure_ascii=False).encode())
+    write_atomic(folder / INDEX, json.dumps(vector.described(), indent=1, ensure_ascii=False).encode())
 
 
 def read_vector(folder: Path) -> SteeringVector:

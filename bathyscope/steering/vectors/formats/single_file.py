@@ -15,7 +15,7 @@ KEY = "bathyscope.vector"
 def write(vector: SteeringVector, path: Path) -> None:
     """Write the vector with its units, scores and origin."""
     tensors = {name: direction_D.float().contiguous() for name, direction_D in vector.directions.items()}
-    save_file(tensors, path, metadata={KEY: json.dumps(vector.described(), sort_keys=True)})
+    save_file(tensors, path, metadata={KEY: json.dumps(vector.described())})
 
 
 def read(path: Path) -> SteeringVector:
