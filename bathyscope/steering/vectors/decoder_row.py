@@ -1,5 +1,6 @@
 """`DecoderRow`: the direction of one feature of a sparse dictionary, chosen by its label, by AUROC or by its output."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,7 +51,7 @@ class DecoderRow:
         """The row. Raises ConfigError for an unknown feature, or when no feature tells the texts apart."""
         dictionary = lesson.require_dictionary("a decoder row")
         if self.feature is not None:
-            return _row(dictionary, self.feature, {"by": "label"})
+            return dataclasses.replace(_row(dictionary, self.feature, {"by": "label"}), from_labels=False)
         area_F = feature_auroc(lesson.examples, dictionary, lesson.pool)
         ranked = np.argsort(-area_F, kind="stable")
         if area_F[ranked[0]] <= 0.5:
@@ -58,16 +59,12 @@ class DecoderRow:
         best = int(ranked[0])
         if self.by == "auroc":
             return _row(dictionary, best, {"by": "auroc", "AUROC on the teaching half": float(area_F[best])})
-        candidates = [int(f) for f in ranked if area_F[f] > 0.5 and _has_maximum(dictionary, int(f))][
-            : self.n_candidates
-        ]
-        if not candidates:
+        able = [feature for feature in ranked.tolist() if area_F[feature] > 0.5 and _has_maximum(dictionary, feature)]
+        if not able:
             raise ConfigError("no feature that tells the texts apart has an observed maximum to hold it at")
-        gains = self._gains(lesson, dictionary, candidates)
-        best = max(candidates, key=lambda feature: gains[feature])
-        return _row(
-            dictionary, best, {"by": "output", "gains": {str(feature): gains[feature] for feature in candidates}}
-        )
+        gains = self._gains(lesson, dictionary, able[: self.n_candidates])
+        told = {str(feature): value for feature, value in gains.items()}
+        return _row(dictionary, max(gains, key=lambda feature: gains[feature]), {"by": "output", "gains": told})
 
     def _gains(self, lesson: Lesson, dictionary: Dictionary, candidates: list[int]) -> dict[int, float]:
         """Output score of each candidate."""

@@ -102,10 +102,11 @@ class _Job:
         rounds = [(name, n) for name in self.contrast.places for n in range(1 + self.settings.n_shuffles)]
         for number, (hookpoint, shuffle) in enumerate(rounds):
             found: list[dict[str, Any]] = state["done"].setdefault(hookpoint, [])
-            if shuffle < len(found):
+            if shuffle < len(found) or (shuffle and not found[0]["from_labels"]):
                 continue
             learned = self.method.learn(self._lesson(hookpoint, shuffle, state))
-            found.append({"direction": learned.direction_D.double().tolist(), "notes": dict(learned.notes)})
+            told = {"notes": dict(learned.notes), "from_labels": learned.from_labels}
+            found.append({"direction": learned.direction_D.double().tolist(), **told})
             state["running"] = None
             self.work.checkpoint(state)
             progress.report("vector", number + 1, len(rounds), "directions")

@@ -66,6 +66,8 @@ class Learned:
     """The direction; its length means nothing, its sign is the one of true texts."""
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What was chosen on the way, as JSON data: a feature, a penalty, …"""
+    from_labels: bool = True
+    """Whether labels had a say; without one, labels in another order are no null."""
 
 
 @runtime_checkable

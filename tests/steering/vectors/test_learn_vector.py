@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from steering.vectors.planted import PLACE, direction, labelled, planted, unplanted
+from steering.vectors.planted import FEATURE, PLACE, direction, knowing_dictionary, labelled, planted, unplanted
 from tiny import D_MODEL, tiny_model
 
 from bathyscope import artifacts
@@ -16,6 +16,7 @@ from bathyscope.errors import ArtifactError, ConfigError, ModelError
 from bathyscope.models.hooks import run
 from bathyscope.steering.steer import steer
 from bathyscope.steering.vectors.contrast import contrast_of_pairs, contrast_of_texts
+from bathyscope.steering.vectors.decoder_row import DecoderRow
 from bathyscope.steering.vectors.detection import best_threshold, shuffled
 from bathyscope.steering.vectors.diff_mean import DiffMean
 from bathyscope.steering.vectors.examples import Examples
@@ -56,6 +57,15 @@ def test_a_probe_on_labels_that_say_nothing_is_at_a_half(model, tmp_path):
     assert rows["vector", "AUROC"].low < 0.5 < rows["vector", "AUROC"].high
     assert 0.35 < rows["shuffled labels", "AUROC"].value < 0.65
     assert 0.35 < rows["random direction", "AUROC"].value < 0.65
+
+
+def test_a_feature_that_was_chosen_elsewhere_has_no_null_of_shuffled_labels(model, tmp_path):
+    dictionary = knowing_dictionary(model)
+    method, settings = DecoderRow(feature=FEATURE), VectorSettings(n_random=3)
+    vector = learn_vector(planted(model), method, out=tmp_path / "v", dictionary=dictionary, settings=settings)
+    assert {row.subject for row in vector.scores} == {"vector", "random direction"}
+    assert vector.origin["chosen"][PLACE]["feature"] == FEATURE
+    assert vector.origin["dictionary"] == dictionary.digest
 
 
 def test_shuffling_makes_half_of_each_label_wrong_and_turns_half_of_the_pairs(model):
