@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.completeness import CompletenessSettings, completeness
     from bathyscope.evaluation.concepts import ConceptSettings, find_concepts
     from bathyscope.evaluation.correlation_match import match_factors
+    from bathyscope.evaluation.definitions import read_labelled
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
     from bathyscope.evaluation.identifiability.report import identifiability
     from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
@@ -118,12 +119,26 @@ if TYPE_CHECKING:
     from bathyscope.steering.operations.cap import Cap
     from bathyscope.steering.operations.clamp import Clamp
     from bathyscope.steering.operations.enforce import Enforce
+    from bathyscope.steering.operations.offset import Offset
     from bathyscope.steering.operations.project_out import ProjectOut
     from bathyscope.steering.operations.random_direction import RandomDirection
     from bathyscope.steering.operations.strength import Strength, typical_norm
     from bathyscope.steering.positions import Positions
     from bathyscope.steering.schedules import Decay, Ramp, Toward
     from bathyscope.steering.steer import steer, steer_rows
+    from bathyscope.steering.vectors.contrast import Contrast, ReadSettings, contrast_of_pairs, contrast_of_texts
+    from bathyscope.steering.vectors.decoder_row import DecoderRow
+    from bathyscope.steering.vectors.denoised import DenoisedDiffMean
+    from bathyscope.steering.vectors.diff_mean import DiffMean
+    from bathyscope.steering.vectors.exchange import export_vector, load_vector
+    from bathyscope.steering.vectors.learn import VectorSettings, learn_vector
+    from bathyscope.steering.vectors.logistic import LogisticProbe
+    from bathyscope.steering.vectors.multimax import MultiMax
+    from bathyscope.steering.vectors.principal_component import PrincipalComponent
+    from bathyscope.steering.vectors.reft import ReFTr1
+    from bathyscope.steering.vectors.shift_column import ShiftColumn
+    from bathyscope.steering.vectors.tomography import Tomography
+    from bathyscope.steering.vectors.vector import SteeringVector
     from bathyscope.web.export import export
 
 __version__ = "0.1.0"
@@ -156,10 +171,14 @@ _WHERE = {
     "Compared": "bathyscope.evaluation.compare",
     "CompletenessSettings": "bathyscope.evaluation.completeness",
     "ConceptSettings": "bathyscope.evaluation.concepts",
+    "Contrast": "bathyscope.steering.vectors.contrast",
     "CounterfactualSettings": "bathyscope.activations.pairs.counterfactuals",
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Decay": "bathyscope.steering.schedules",
+    "DecoderRow": "bathyscope.steering.vectors.decoder_row",
+    "DenoisedDiffMean": "bathyscope.steering.vectors.denoised",
     "Dictionary": "bathyscope.dictionaries.dictionary",
+    "DiffMean": "bathyscope.steering.vectors.diff_mean",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
     "EndpointWriter": "bathyscope.models.writers.endpoint",
     "Enforce": "bathyscope.steering.operations.enforce",
@@ -186,11 +205,14 @@ _WHERE = {
     "LanguageSettings": "bathyscope.evaluation.languages",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
     "LocalWriter": "bathyscope.models.writers.local",
+    "LogisticProbe": "bathyscope.steering.vectors.logistic",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
     "MemberSettings": "bathyscope.dictionaries.train_many",
     "Mixture": "bathyscope.activations.text",
+    "MultiMax": "bathyscope.steering.vectors.multimax",
     "MutualInformation": "bathyscope.explanations.mutual_information",
+    "Offset": "bathyscope.steering.operations.offset",
     "OnlineSettings": "bathyscope.dictionaries.solvers.online_learning",
     "OptimalCodesSettings": "bathyscope.evaluation.optimal_codes",
     "OrthogonalPursuit": "bathyscope.dictionaries.solvers.orthogonal_pursuit",
@@ -205,16 +227,20 @@ _WHERE = {
     "PassageSettings": "bathyscope.explanations.passages",
     "PlaneSettings": "bathyscope.features.plane",
     "Positions": "bathyscope.steering.positions",
+    "PrincipalComponent": "bathyscope.steering.vectors.principal_component",
     "ProbeGate": "bathyscope.steering.gates",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "ProjectOut": "bathyscope.steering.operations.project_out",
     "Pursuit": "bathyscope.dictionaries.rules",
     "Ramp": "bathyscope.steering.schedules",
     "RandomDirection": "bathyscope.steering.operations.random_direction",
+    "ReFTr1": "bathyscope.steering.vectors.reft",
     "ReLU": "bathyscope.dictionaries.relu",
+    "ReadSettings": "bathyscope.steering.vectors.contrast",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
     "Shift": "bathyscope.dictionaries.shift",
     "ShiftBench": "bathyscope.evaluation.shift_bench",
+    "ShiftColumn": "bathyscope.steering.vectors.shift_column",
     "ShiftOrigin": "bathyscope.dictionaries.shifts.learn",
     "ShiftSettings": "bathyscope.dictionaries.shifts.settings",
     "ShiftWorld": "bathyscope.evaluation.worlds.shifts",
@@ -223,6 +249,7 @@ _WHERE = {
     "SparseChange": "bathyscope.dictionaries.paired",
     "SplittingSettings": "bathyscope.evaluation.splitting",
     "StabilitySettings": "bathyscope.evaluation.stability",
+    "SteeringVector": "bathyscope.steering.vectors.vector",
     "Strength": "bathyscope.steering.operations.strength",
     "Subspace": "bathyscope.circuits.subspace",
     "Template": "bathyscope.activations.pairs.template",
@@ -230,10 +257,12 @@ _WHERE = {
     "TextSearch": "bathyscope.features.text_search",
     "Texts": "bathyscope.activations.text",
     "Through": "bathyscope.activations.through",
+    "Tomography": "bathyscope.steering.vectors.tomography",
     "TopK": "bathyscope.dictionaries.topk",
     "Toward": "bathyscope.steering.schedules",
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
+    "VectorSettings": "bathyscope.steering.vectors.learn",
     "WordScoreSettings": "bathyscope.explanations.scores.half",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
@@ -252,11 +281,14 @@ _WHERE = {
     "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
     "completeness": "bathyscope.evaluation.completeness",
+    "contrast_of_pairs": "bathyscope.steering.vectors.contrast",
+    "contrast_of_texts": "bathyscope.steering.vectors.contrast",
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
     "export": "bathyscope.web.export",
+    "export_vector": "bathyscope.steering.vectors.exchange",
     "fidelity": "bathyscope.evaluation.fidelity",
     "find_concepts": "bathyscope.evaluation.concepts",
     "generate": "bathyscope.models.generate",
@@ -272,9 +304,11 @@ _WHERE = {
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
     "learn_shifts": "bathyscope.dictionaries.shifts.learn",
+    "learn_vector": "bathyscope.steering.vectors.learn",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
     "load_model": "bathyscope.models.load",
     "load_paired": "bathyscope.dictionaries.paired",
+    "load_vector": "bathyscope.steering.vectors.exchange",
     "match_factors": "bathyscope.evaluation.correlation_match",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
@@ -282,6 +316,7 @@ _WHERE = {
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "random_subspace": "bathyscope.circuits.subspace",
+    "read_labelled": "bathyscope.evaluation.definitions",
     "read_pairs": "bathyscope.activations.pairs.lines",
     "read_template": "bathyscope.activations.pairs.template",
     "recode": "bathyscope.dictionaries.solvers.recode",
@@ -339,10 +374,14 @@ __all__ = [
     "Compared",
     "CompletenessSettings",
     "ConceptSettings",
+    "Contrast",
     "CounterfactualSettings",
     "Crosscoder",
     "Decay",
+    "DecoderRow",
+    "DenoisedDiffMean",
     "Dictionary",
+    "DiffMean",
     "EndToEnd",
     "EndpointWriter",
     "Enforce",
@@ -369,11 +408,14 @@ __all__ = [
     "LanguageSettings",
     "LatentScaling",
     "LocalWriter",
+    "LogisticProbe",
     "MatchingPursuit",
     "Matryoshka",
     "MemberSettings",
     "Mixture",
+    "MultiMax",
     "MutualInformation",
+    "Offset",
     "OnlineSettings",
     "OptimalCodesSettings",
     "OrthogonalPursuit",
@@ -388,16 +430,20 @@ __all__ = [
     "PassageSettings",
     "PlaneSettings",
     "Positions",
+    "PrincipalComponent",
     "ProbeGate",
     "ProbeSettings",
     "ProjectOut",
     "Pursuit",
     "Ramp",
     "RandomDirection",
+    "ReFTr1",
     "ReLU",
+    "ReadSettings",
     "RecoveryBench",
     "Shift",
     "ShiftBench",
+    "ShiftColumn",
     "ShiftOrigin",
     "ShiftSettings",
     "ShiftWorld",
@@ -406,6 +452,7 @@ __all__ = [
     "SparseChange",
     "SplittingSettings",
     "StabilitySettings",
+    "SteeringVector",
     "Strength",
     "Subspace",
     "Template",
@@ -413,10 +460,12 @@ __all__ = [
     "TextSearch",
     "Texts",
     "Through",
+    "Tomography",
     "TopK",
     "Toward",
     "TrainSettings",
     "Transcoder",
+    "VectorSettings",
     "WordScoreSettings",
     "World",
     "WorldSettings",
@@ -435,11 +484,14 @@ __all__ = [
     "collect_pairs",
     "compare",
     "completeness",
+    "contrast_of_pairs",
+    "contrast_of_texts",
     "draw_pairs",
     "exchanges",
     "explain",
     "explained",
     "export",
+    "export_vector",
     "fidelity",
     "find_concepts",
     "generate",
@@ -455,9 +507,11 @@ __all__ = [
     "latent_scaling",
     "learn_online",
     "learn_shifts",
+    "learn_vector",
     "load_dictionary",
     "load_model",
     "load_paired",
+    "load_vector",
     "match_factors",
     "optimal_codes",
     "pair_set",
@@ -465,6 +519,7 @@ __all__ = [
     "probe",
     "random_dictionary",
     "random_subspace",
+    "read_labelled",
     "read_pairs",
     "read_template",
     "recode",

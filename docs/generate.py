@@ -9,7 +9,7 @@ import os
 import typing
 from pathlib import Path
 
-from bathyscope.cli import bench, main, search, train
+from bathyscope.cli import bench, main, search, train, vector
 from bathyscope.cli.command import COMMANDS
 from bathyscope.cli.who import Who
 
@@ -19,6 +19,7 @@ TERMINAL = {"COLUMNS": "110", "NO_COLOR": "1", "TERM": "dumb"}
 WHO = typing.get_args(Who)
 SUBCOMMANDS = {
     "train": tuple(typing.get_args(kind)[1].name for kind in typing.get_args(train.Kind)),
+    "vector": tuple(typing.get_args(method)[1].name for method in typing.get_args(vector.Method)),
     **dict.fromkeys(("counterfactuals", "write", "judge"), tuple(typing.get_args(one)[1].name for one in WHO)),
     "search": tuple(typing.get_args(by)[1].name for by in typing.get_args(search.By)),
     "bench": tuple(typing.get_args(what)[1].name for what in typing.get_args(bench.What)),

@@ -76,6 +76,12 @@ COMMANDS: dict[str, Entry] = {
     "steer": Entry(
         "bathyscope.cli.steer", "Steer", "Answer prompts with features held, beside plain and random control."
     ),
+    "vector": Entry(
+        "bathyscope.cli.vector", "Vector", "Learn a steering vector from labelled texts or pairs, beside nulls."
+    ),
+    "vector-convert": Entry(
+        "bathyscope.cli.vector_convert", "VectorConvert", "Read or write steering vectors of other tools."
+    ),
     "convert": Entry(
         "bathyscope.cli.convert", "Convert", "Read or write dictionaries of other tools, and check what they claim."
     ),

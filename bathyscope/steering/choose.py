@@ -17,12 +17,9 @@ from bathyscope.artifacts import Draft, Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.features.index import FeatureIndex
-from bathyscope.models.generate import generate
 from bathyscope.models.model import Model
-from bathyscope.steering.effects import Effect, answer_log_probs, effects
+from bathyscope.steering.gain import gain, plain_answers
 from bathyscope.steering.operations.clamp import Clamp
-from bathyscope.steering.operations.random_direction import RandomDirection
-from bathyscope.steering.steer import steer
 from bathyscope.steering.targets import read_tokens, writes_what_it_reads
 
 FILE = "candidates.jsonl"
@@ -106,19 +103,12 @@ def _try(
     work: Draft,
 ) -> list[Candidate]:
     """Selection figures of every feature; checkpointed after each."""
-    plain = generate(model, settings.prompts, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
-    texts = [(answer.prompt_tokens, answer.tokens) for answer in plain]
-    before = answer_log_probs(model, texts)
+    plain = plain_answers(model, settings.prompts, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
     tried = [Candidate(**row) for row in (work.state() or {"tried": []})["tried"]]
     for feature in features[len(tried) :]:
         targets, clamp = read_tokens(index, feature), Clamp(dictionary, (feature,), settings.strength)
-        shifts: list[list[Effect]] = []
-        for operation in (clamp, RandomDirection(clamp, settings.seed + feature)):
-            with steer(model, [operation]):
-                shifts.append(effects(before, answer_log_probs(model, texts), targets=targets))
-        own, control = shifts
-        gain = np.mean([o.target_log_prob_shift for o in own]) - np.mean([c.target_log_prob_shift for c in control])
-        tried.append(Candidate(feature=feature, gain=float(gain), kl=float(np.mean([o.kl for o in own]))))
+        found = gain(model, clamp, plain, targets=targets, seed=settings.seed + feature)
+        tried.append(Candidate(feature=feature, gain=found.value, kl=found.kl))
         work.checkpoint({"tried": [asdict(t) for t in tried]})
         progress.report("choose", len(tried), len(features), "features", best_gain=max(t.gain for t in tried))
     return tried

@@ -46,7 +46,7 @@ def steer(
     Special tokens (BOS, chat marks, padding) are left alone unless `skip_special` is False or a clause says otherwise:
     they carry attention sinks that no dictionary was trained on. The model is unchanged after the block, exceptions
     included. Raises ConfigError for an empty list, a width that does not fit, or two clauses that would hold the same
-    feature at the same tokens; ModelError for an unknown hookpoint or for a dictionary of another model (`force=True`
+    feature at the same tokens; ModelError for an unknown hookpoint or for directions of another model (`force=True`
     attaches it all the same).
     """
     if not operations:
@@ -193,10 +193,10 @@ def _with_special(clause: Clause) -> Clause:
 def _attach_point(model: Model, clause: Clause, *, force: bool) -> str:
     operation = clause.operation
     (hookpoint,) = resolve(model, operation.hookpoint)
-    trained_on = operation.model_identity
-    if trained_on is not None and _weights(trained_on) != _weights(model.identity) and not force:
+    own = operation.model_identity
+    if own is not None and _weights(own) != _weights(model.identity) and not force:
         raise ModelError(
-            f"the dictionary was trained on {trained_on.get('name')} ({_weights(trained_on)[:12]}), this model is "
+            f"{clause.label} comes from {own.get('name')} ({_weights(own)[:12]}), this model is "
             f"{model.identity.get('name')} ({_weights(model.identity)[:12]}); pass force=True to attach it all the same"
         )
     probe_ND = torch.zeros(1, width(model, hookpoint))

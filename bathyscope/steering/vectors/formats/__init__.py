@@ -1,0 +1,1 @@
+"""Vectors of other tools, read and written."""
