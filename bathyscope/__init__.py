@@ -126,19 +126,19 @@ if TYPE_CHECKING:
     from bathyscope.steering.positions import Positions
     from bathyscope.steering.schedules import Decay, Ramp, Toward
     from bathyscope.steering.steer import steer, steer_rows
-    from bathyscope.steering.vectors.contrast import Contrast, ReadSettings, contrast_of_pairs, contrast_of_texts
-    from bathyscope.steering.vectors.decoder_row import DecoderRow
-    from bathyscope.steering.vectors.denoised import DenoisedDiffMean
-    from bathyscope.steering.vectors.diff_mean import DiffMean
-    from bathyscope.steering.vectors.exchange import export_vector, load_vector
-    from bathyscope.steering.vectors.learn import VectorSettings, learn_vector
-    from bathyscope.steering.vectors.logistic import LogisticProbe
-    from bathyscope.steering.vectors.multimax import MultiMax
-    from bathyscope.steering.vectors.principal_component import PrincipalComponent
-    from bathyscope.steering.vectors.reft import ReFTr1
-    from bathyscope.steering.vectors.shift_column import ShiftColumn
-    from bathyscope.steering.vectors.tomography import Tomography
-    from bathyscope.steering.vectors.vector import SteeringVector
+    from bathyscope.vectors.contrast import Contrast, ReadSettings, contrast_of_pairs, contrast_of_texts
+    from bathyscope.vectors.decoder_row import DecoderRow
+    from bathyscope.vectors.denoised import DenoisedDiffMean
+    from bathyscope.vectors.diff_mean import DiffMean
+    from bathyscope.vectors.exchange import export_vector, load_vector
+    from bathyscope.vectors.learn import VectorSettings, learn_vector
+    from bathyscope.vectors.logistic import LogisticProbe
+    from bathyscope.vectors.multimax import MultiMax
+    from bathyscope.vectors.principal_component import PrincipalComponent
+    from bathyscope.vectors.reft import ReFTr1
+    from bathyscope.vectors.shift_column import ShiftColumn
+    from bathyscope.vectors.tomography import Tomography
+    from bathyscope.vectors.vector import SteeringVector
     from bathyscope.web.export import export
 
 __version__ = "0.1.0"
@@ -171,14 +171,14 @@ _WHERE = {
     "Compared": "bathyscope.evaluation.compare",
     "CompletenessSettings": "bathyscope.evaluation.completeness",
     "ConceptSettings": "bathyscope.evaluation.concepts",
-    "Contrast": "bathyscope.steering.vectors.contrast",
+    "Contrast": "bathyscope.vectors.contrast",
     "CounterfactualSettings": "bathyscope.activations.pairs.counterfactuals",
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Decay": "bathyscope.steering.schedules",
-    "DecoderRow": "bathyscope.steering.vectors.decoder_row",
-    "DenoisedDiffMean": "bathyscope.steering.vectors.denoised",
+    "DecoderRow": "bathyscope.vectors.decoder_row",
+    "DenoisedDiffMean": "bathyscope.vectors.denoised",
     "Dictionary": "bathyscope.dictionaries.dictionary",
-    "DiffMean": "bathyscope.steering.vectors.diff_mean",
+    "DiffMean": "bathyscope.vectors.diff_mean",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
     "EndpointWriter": "bathyscope.models.writers.endpoint",
     "Enforce": "bathyscope.steering.operations.enforce",
@@ -205,12 +205,12 @@ _WHERE = {
     "LanguageSettings": "bathyscope.evaluation.languages",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
     "LocalWriter": "bathyscope.models.writers.local",
-    "LogisticProbe": "bathyscope.steering.vectors.logistic",
+    "LogisticProbe": "bathyscope.vectors.logistic",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
     "MemberSettings": "bathyscope.dictionaries.train_many",
     "Mixture": "bathyscope.activations.text",
-    "MultiMax": "bathyscope.steering.vectors.multimax",
+    "MultiMax": "bathyscope.vectors.multimax",
     "MutualInformation": "bathyscope.explanations.mutual_information",
     "Offset": "bathyscope.steering.operations.offset",
     "OnlineSettings": "bathyscope.dictionaries.solvers.online_learning",
@@ -227,20 +227,20 @@ _WHERE = {
     "PassageSettings": "bathyscope.explanations.passages",
     "PlaneSettings": "bathyscope.features.plane",
     "Positions": "bathyscope.steering.positions",
-    "PrincipalComponent": "bathyscope.steering.vectors.principal_component",
+    "PrincipalComponent": "bathyscope.vectors.principal_component",
     "ProbeGate": "bathyscope.steering.gates",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "ProjectOut": "bathyscope.steering.operations.project_out",
     "Pursuit": "bathyscope.dictionaries.rules",
     "Ramp": "bathyscope.steering.schedules",
     "RandomDirection": "bathyscope.steering.operations.random_direction",
-    "ReFTr1": "bathyscope.steering.vectors.reft",
+    "ReFTr1": "bathyscope.vectors.reft",
     "ReLU": "bathyscope.dictionaries.relu",
-    "ReadSettings": "bathyscope.steering.vectors.contrast",
+    "ReadSettings": "bathyscope.vectors.contrast",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
     "Shift": "bathyscope.dictionaries.shift",
     "ShiftBench": "bathyscope.evaluation.shift_bench",
-    "ShiftColumn": "bathyscope.steering.vectors.shift_column",
+    "ShiftColumn": "bathyscope.vectors.shift_column",
     "ShiftOrigin": "bathyscope.dictionaries.shifts.learn",
     "ShiftSettings": "bathyscope.dictionaries.shifts.settings",
     "ShiftWorld": "bathyscope.evaluation.worlds.shifts",
@@ -249,7 +249,7 @@ _WHERE = {
     "SparseChange": "bathyscope.dictionaries.paired",
     "SplittingSettings": "bathyscope.evaluation.splitting",
     "StabilitySettings": "bathyscope.evaluation.stability",
-    "SteeringVector": "bathyscope.steering.vectors.vector",
+    "SteeringVector": "bathyscope.vectors.vector",
     "Strength": "bathyscope.steering.operations.strength",
     "Subspace": "bathyscope.circuits.subspace",
     "Template": "bathyscope.activations.pairs.template",
@@ -257,12 +257,12 @@ _WHERE = {
     "TextSearch": "bathyscope.features.text_search",
     "Texts": "bathyscope.activations.text",
     "Through": "bathyscope.activations.through",
-    "Tomography": "bathyscope.steering.vectors.tomography",
+    "Tomography": "bathyscope.vectors.tomography",
     "TopK": "bathyscope.dictionaries.topk",
     "Toward": "bathyscope.steering.schedules",
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
-    "VectorSettings": "bathyscope.steering.vectors.learn",
+    "VectorSettings": "bathyscope.vectors.learn",
     "WordScoreSettings": "bathyscope.explanations.scores.half",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
@@ -281,14 +281,14 @@ _WHERE = {
     "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
     "completeness": "bathyscope.evaluation.completeness",
-    "contrast_of_pairs": "bathyscope.steering.vectors.contrast",
-    "contrast_of_texts": "bathyscope.steering.vectors.contrast",
+    "contrast_of_pairs": "bathyscope.vectors.contrast",
+    "contrast_of_texts": "bathyscope.vectors.contrast",
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
     "export": "bathyscope.web.export",
-    "export_vector": "bathyscope.steering.vectors.exchange",
+    "export_vector": "bathyscope.vectors.exchange",
     "fidelity": "bathyscope.evaluation.fidelity",
     "find_concepts": "bathyscope.evaluation.concepts",
     "generate": "bathyscope.models.generate",
@@ -304,11 +304,11 @@ _WHERE = {
     "latent_scaling": "bathyscope.evaluation.latent_scaling",
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
     "learn_shifts": "bathyscope.dictionaries.shifts.learn",
-    "learn_vector": "bathyscope.steering.vectors.learn",
+    "learn_vector": "bathyscope.vectors.learn",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
     "load_model": "bathyscope.models.load",
     "load_paired": "bathyscope.dictionaries.paired",
-    "load_vector": "bathyscope.steering.vectors.exchange",
+    "load_vector": "bathyscope.vectors.exchange",
     "match_factors": "bathyscope.evaluation.correlation_match",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",

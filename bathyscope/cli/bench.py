@@ -1,4 +1,4 @@
-"""`bathyscope bench`: measurements on worlds whose truth is known, and on pairs of texts whose change is."""
+"""`bathyscope bench`: measurements on worlds whose truth is known, on pairs of texts, and on steered answers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from bathyscope.evaluation.language_bench import SCORES, LanguageBench, bench_la
 from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, RecoveryBench, bench_recovery
 from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
 from bathyscope.explanations.bench import ExplanationBench, bench_explanations
+from bathyscope.studies.steering import SteeringBench, bench_steering
 
 What = (
     Annotated[RecoveryBench, tyro.conf.subcommand("recovery", default=RecoveryBench())]
@@ -20,6 +21,7 @@ What = (
     | Annotated[ShiftBench, tyro.conf.subcommand("shifts", default=ShiftBench())]
     | Annotated[ExplanationBench, tyro.conf.subcommand("explanations", default=ExplanationBench())]
     | Annotated[LanguageBench, tyro.conf.subcommand("language", default=LanguageBench())]
+    | Annotated[SteeringBench, tyro.conf.subcommand("steering", default=SteeringBench())]
 )
 """Every bench, with its default settings."""
 
@@ -49,6 +51,9 @@ def run(config: Bench) -> None:
         case LanguageBench():
             run_folder = config.out or Path("runs/bench/language")
             rows, out = bench_language(config.what, out=run_folder), run_folder / SCORES
+        case SteeringBench():
+            run_folder = config.out or Path("runs/bench/steering")
+            rows, out = bench_steering(config.what, out=run_folder), run_folder / SCORES
     if config.json:
         show_scores(rows, as_json=True)
     else:

@@ -20,18 +20,18 @@ from bathyscope.explanations.search import word_texts
 from bathyscope.features.text_search import TextSearch
 from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
-from bathyscope.steering.vectors.contrast import Contrast, ReadSettings, contrast_of_pairs, contrast_of_texts
-from bathyscope.steering.vectors.decoder_row import DecoderRow
-from bathyscope.steering.vectors.denoised import DenoisedDiffMean
-from bathyscope.steering.vectors.diff_mean import DiffMean
-from bathyscope.steering.vectors.learn import VectorSettings, learn_vector
-from bathyscope.steering.vectors.learner import Learner
-from bathyscope.steering.vectors.logistic import LogisticProbe
-from bathyscope.steering.vectors.multimax import MultiMax
-from bathyscope.steering.vectors.principal_component import PrincipalComponent
-from bathyscope.steering.vectors.reft import ReFTr1
-from bathyscope.steering.vectors.shift_column import ShiftColumn
-from bathyscope.steering.vectors.tomography import Tomography
+from bathyscope.vectors.contrast import Contrast, ReadSettings, contrast_of_pairs, contrast_of_texts
+from bathyscope.vectors.decoder_row import DecoderRow
+from bathyscope.vectors.denoised import DenoisedDiffMean
+from bathyscope.vectors.diff_mean import DiffMean
+from bathyscope.vectors.learn import VectorSettings, learn_vector
+from bathyscope.vectors.learner import Learner
+from bathyscope.vectors.logistic import LogisticProbe
+from bathyscope.vectors.multimax import MultiMax
+from bathyscope.vectors.principal_component import PrincipalComponent
+from bathyscope.vectors.reft import ReFTr1
+from bathyscope.vectors.shift_column import ShiftColumn
+from bathyscope.vectors.tomography import Tomography
 
 Method = (
     Annotated[DiffMean, tyro.conf.subcommand("diffmean")]

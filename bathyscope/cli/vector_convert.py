@@ -7,8 +7,8 @@ from typing import Literal
 from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result
 from bathyscope.errors import ConfigError
-from bathyscope.steering.vectors.exchange import export_vector, load_vector
-from bathyscope.steering.vectors.vector import Unit
+from bathyscope.vectors.exchange import export_vector, load_vector
+from bathyscope.vectors.vector import Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

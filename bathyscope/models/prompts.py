@@ -26,6 +26,11 @@ def text_tokens(model: Model, text: str) -> list[int]:
     return tokens
 
 
+def text_beginning(model: Model) -> list[int]:
+    """What stands before a text of its own: BOS, or a line break where the tokenizer has none."""
+    return text_tokens(model, "" if isinstance(model.tokenizer.bos_token_id, int) else "\n")
+
+
 def chat_tokens(model: Model, messages: Sequence[Mapping[str, str]], *, answer: bool = True) -> list[int]:
     """Token ids of `messages` ({"role": "user", "content": …}, …) in the model's chat template.
 

@@ -9,7 +9,7 @@ from bathyscope.activations.pairs.collect import collect_pairs
 from bathyscope.activations.pairs.pair import Pair, PairSet
 from bathyscope.cli import main
 from bathyscope.cli import vector as command
-from bathyscope.steering.vectors.exchange import load_vector
+from bathyscope.vectors.exchange import load_vector
 
 QUICK = ("--n-random", "5", "--n-shuffles", "1")
 
@@ -89,7 +89,7 @@ def test_a_strength_goes_with_files_that_need_one(model, texts, tmp_path, capsys
 def test_every_method_of_the_library_is_a_subcommand():
     import typing
 
-    from bathyscope.steering.vectors.kinds import Method
+    from bathyscope.vectors.kinds import Method
 
     offered = {typing.get_args(method)[0] for method in typing.get_args(command.Method)}
     assert offered == set(typing.get_args(Method))

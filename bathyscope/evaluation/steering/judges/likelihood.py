@@ -22,7 +22,7 @@ from bathyscope.evaluation.steering.judges.judge import BEST, Aspect, Known
 from bathyscope.models.generate import generate
 from bathyscope.models.log_probs import log_probs_behind
 from bathyscope.models.model import Model
-from bathyscope.models.prompts import prompt_tokens, special_tokens, text_tokens
+from bathyscope.models.prompts import prompt_tokens, special_tokens, text_beginning
 from bathyscope.models.repetition import repetition
 
 PER_INSTRUCTION = 6
@@ -96,7 +96,7 @@ class Likelihoods:
 
     def alone(self, rows: Sequence[tuple[int, ...]]) -> list[float]:
         """log P(y) / S of each row, as the beginning of a text."""
-        return self._means(bos_or_line(self.model), rows)
+        return self._means(text_beginning(self.model), rows)
 
     def relation(self, instruction: str, rows: Sequence[tuple[int, ...]]) -> list[float]:
         """(log P(y | instruction) - log P(y)) / S of each row; -inf for a row without tokens."""
@@ -110,11 +110,6 @@ class Likelihoods:
         for row, log_p in zip(new, log_probs_behind(self.model, before, new), strict=True):
             self._known[before, row] = float(log_p.mean()) if row else -np.inf
         return [self._known[before, row] for row in rows]
-
-
-def bos_or_line(model: Model) -> list[int]:
-    """What stands before a text of its own: BOS, or a line break where the tokenizer has none."""
-    return text_tokens(model, "" if isinstance(model.tokenizer.bos_token_id, int) else "\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,8 +6,8 @@ import torch
 
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.probes import largest_difference
-from bathyscope.steering.vectors.columns import text_codes
-from bathyscope.steering.vectors.learner import Learned, Lesson
+from bathyscope.vectors.columns import text_codes
+from bathyscope.vectors.learner import Learned, Lesson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

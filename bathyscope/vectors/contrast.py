@@ -21,7 +21,7 @@ from bathyscope.evaluation.labelled import MIN_TEXTS, LabelledSet, draw_task
 from bathyscope.evaluation.pooling import kept_batches, text_rows
 from bathyscope.models.hookpoints import resolve
 from bathyscope.models.model import Model
-from bathyscope.steering.vectors.examples import Examples
+from bathyscope.vectors.examples import Examples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

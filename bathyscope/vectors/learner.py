@@ -11,7 +11,7 @@ from torch import Tensor
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.models.model import Model
-from bathyscope.steering.vectors.examples import Examples, Pool
+from bathyscope.vectors.examples import Examples, Pool
 
 
 def forget(_state: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bathyscope.dictionaries.formats.pickled import names_in, open_pickled
 from bathyscope.errors import ArtifactError
-from bathyscope.steering.vectors.vector import SteeringVector, imported
+from bathyscope.vectors.vector import SteeringVector, imported
 
 ENTRY: dict[str, type] = {
     "steering_vector": Tensor,

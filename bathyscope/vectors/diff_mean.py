@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from bathyscope.evaluation.probes import difference_of_means
-from bathyscope.steering.vectors.learner import Learned, Lesson
+from bathyscope.vectors.learner import Learned, Lesson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from bathyscope.models.hooks import replace
 from bathyscope.models.model import Model
 from bathyscope.models.padding import padded_inputs
 from bathyscope.models.prompts import special_tokens
-from bathyscope.steering.vectors.learner import Learned, Lesson
+from bathyscope.vectors.learner import Learned, Lesson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.evaluation.probes import weighted_auroc
-from bathyscope.steering.vectors.examples import Examples, Pool
+from bathyscope.vectors.examples import Examples, Pool
 
 
 def text_codes(examples: Examples, dictionary: Dictionary, how: Pool) -> Float[Tensor, "T F"]:

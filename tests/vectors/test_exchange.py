@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from steering.vectors.planted import PLACE
 from tiny import D_MODEL, tiny_model
+from vectors.planted import PLACE
 
 from bathyscope.errors import ArtifactError, ConfigError
 from bathyscope.steering.steer import steer
-from bathyscope.steering.vectors.exchange import export_vector, load_vector
-from bathyscope.steering.vectors.vector import SteeringVector, Units
+from bathyscope.vectors.exchange import export_vector, load_vector
+from bathyscope.vectors.vector import SteeringVector, Units
 
 TOKENS = torch.tensor([[257, *b"the sea"]])
 

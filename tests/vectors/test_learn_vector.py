@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from steering.vectors.planted import FEATURE, PLACE, direction, knowing_dictionary, labelled, planted, unplanted
 from tiny import D_MODEL, tiny_model
+from vectors.planted import FEATURE, PLACE, direction, knowing_dictionary, labelled, planted, unplanted
 
 from bathyscope import artifacts
 from bathyscope.activations.pairs.collect import PairSettings, collect_pairs
@@ -15,15 +15,15 @@ from bathyscope.activations.pairs.pair import Pair, PairSet
 from bathyscope.errors import ArtifactError, ConfigError, ModelError
 from bathyscope.models.hooks import run
 from bathyscope.steering.steer import steer
-from bathyscope.steering.vectors.contrast import contrast_of_pairs, contrast_of_texts
-from bathyscope.steering.vectors.decoder_row import DecoderRow
-from bathyscope.steering.vectors.detection import best_threshold, shuffled
-from bathyscope.steering.vectors.diff_mean import DiffMean
-from bathyscope.steering.vectors.examples import Examples
-from bathyscope.steering.vectors.exchange import load_vector
-from bathyscope.steering.vectors.learn import VectorSettings, learn_vector
-from bathyscope.steering.vectors.logistic import LogisticProbe
-from bathyscope.steering.vectors.reft import ReFTr1
+from bathyscope.vectors.contrast import contrast_of_pairs, contrast_of_texts
+from bathyscope.vectors.decoder_row import DecoderRow
+from bathyscope.vectors.detection import best_threshold, shuffled
+from bathyscope.vectors.diff_mean import DiffMean
+from bathyscope.vectors.examples import Examples
+from bathyscope.vectors.exchange import load_vector
+from bathyscope.vectors.learn import VectorSettings, learn_vector
+from bathyscope.vectors.logistic import LogisticProbe
+from bathyscope.vectors.reft import ReFTr1
 
 QUICK = VectorSettings(n_random=40, n_shuffles=4)
 
@@ -248,7 +248,7 @@ def test_pooling_takes_the_mean_or_the_largest():
 
 @pytest.mark.parametrize("damage", [{"units": 3}, {"scores": [{}]}, {"units": {"layers.9": {}}}, {"pool": None}])
 def test_a_described_vector_that_is_none_is_refused(vector, tmp_path, damage):
-    from bathyscope.steering.vectors.vector import undescribed
+    from bathyscope.vectors.vector import undescribed
 
     told = json.loads(json.dumps({**vector.described(), **damage}))
     with pytest.raises(ArtifactError, match="here"):

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.errors import ConfigError
-from bathyscope.steering.vectors.learner import Learned, Lesson, toward_true
+from bathyscope.vectors.learner import Learned, Lesson, toward_true
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

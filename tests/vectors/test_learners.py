@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from steering.vectors.planted import FEATURE, PLACE, direction, knowing_dictionary, planted, unplanted
 from steering.worlds import random_dictionary
 from tiny import tiny_model
+from vectors.planted import FEATURE, PLACE, direction, knowing_dictionary, planted, unplanted
 
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.labelled import LabelledSet, LabelledText
@@ -15,19 +15,19 @@ from bathyscope.models.unembed import unembedding
 from bathyscope.steering.effects import answer_log_probs
 from bathyscope.steering.operations.offset import Offset
 from bathyscope.steering.steer import steer
-from bathyscope.steering.vectors.contrast import contrast_of_texts
-from bathyscope.steering.vectors.decoder_row import DecoderRow
-from bathyscope.steering.vectors.denoised import DenoisedDiffMean
-from bathyscope.steering.vectors.diff_mean import DiffMean
-from bathyscope.steering.vectors.examples import Examples
-from bathyscope.steering.vectors.kinds import Method
-from bathyscope.steering.vectors.learner import Learner, Lesson
-from bathyscope.steering.vectors.logistic import LogisticProbe
-from bathyscope.steering.vectors.multimax import MultiMax
-from bathyscope.steering.vectors.principal_component import PrincipalComponent
-from bathyscope.steering.vectors.reft import ReFTr1
-from bathyscope.steering.vectors.shift_column import ShiftColumn
-from bathyscope.steering.vectors.tomography import Tomography
+from bathyscope.vectors.contrast import contrast_of_texts
+from bathyscope.vectors.decoder_row import DecoderRow
+from bathyscope.vectors.denoised import DenoisedDiffMean
+from bathyscope.vectors.diff_mean import DiffMean
+from bathyscope.vectors.examples import Examples
+from bathyscope.vectors.kinds import Method
+from bathyscope.vectors.learner import Learner, Lesson
+from bathyscope.vectors.logistic import LogisticProbe
+from bathyscope.vectors.multimax import MultiMax
+from bathyscope.vectors.principal_component import PrincipalComponent
+from bathyscope.vectors.reft import ReFTr1
+from bathyscope.vectors.shift_column import ShiftColumn
+from bathyscope.vectors.tomography import Tomography
 
 SHORT = ReFTr1(n_epochs=1, batch_texts=8)
 

@@ -1,6 +1,7 @@
 """`DecoderRow`: the direction of one feature of a sparse dictionary, chosen by its label, by AUROC or by its output."""
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +13,9 @@ from bathyscope.errors import ConfigError
 from bathyscope.features.logits import logit_tokens
 from bathyscope.steering.gain import Plain, gain, plain_answers
 from bathyscope.steering.operations.clamp import Clamp
-from bathyscope.steering.vectors.columns import feature_auroc
-from bathyscope.steering.vectors.learner import Learned, Lesson
+from bathyscope.vectors.columns import feature_auroc
+from bathyscope.vectors.examples import Examples
+from bathyscope.vectors.learner import Learned, Lesson
 
 NEUTRAL = ("Tell me something.", "Describe a place that you like.", "What is on the table?", "Give me some advice.")
 
@@ -23,9 +25,11 @@ class DecoderRow:
     """`u = d_f`, the unit decoder row of one feature.
 
     `auroc`: the feature whose codes tell true texts from false ones best on the teaching half. `output`: of the
-    `n_candidates` best of those, the one that raises its own words most when it is held (Arad et al. 2025, arXiv
-    2505.20063: a feature that is easy to read is not thereby a good handle). The output score here is the gain in log
-    P(the tokens that its direction raises most) over a random direction that moves just as far, in nats.
+    `n_candidates` best of those, the one that raises words most when it is held (Arad et al. 2025, arXiv 2505.20063: a
+    feature that is easy to read is not thereby a good handle). The output score here is the gain in log P(words) over a
+    random direction that moves just as far, in nats. The words are the feature's own, those that its direction raises
+    most, or the tokens that true texts have more often than false ones: half-way through a network a direction is not
+    yet a word.
     """
 
     feature: int | None = None
@@ -34,8 +38,10 @@ class DecoderRow:
     """How one is chosen."""
     n_candidates: int = 10
     """Features whose output is tried, for `output`."""
+    words: Literal["direction", "texts"] = "direction"
+    """Whose words are to rise, for `output`: the direction's own, or the true texts'."""
     n_words: int = 5
-    """Tokens that a direction raises most, for `output`."""
+    """How many of them."""
     prompts: tuple[str, ...] = NEUTRAL
     """Prompts on whose plain answers outputs are tried; none should be about the concept."""
     max_new_tokens: int = 12
@@ -70,13 +76,25 @@ class DecoderRow:
         """Output score of each candidate."""
         model = lesson.require_model("the choice by output")
         plain: Plain = plain_answers(model, self.prompts, max_new_tokens=self.max_new_tokens, seed=lesson.seed)
-        words = logit_tokens(model, dictionary.W_dec[candidates], n=self.n_words).top_tokens
+        if self.words == "texts":
+            targets = [typical_tokens(lesson.examples, n=self.n_words)] * len(candidates)
+        else:
+            targets = logit_tokens(model, dictionary.W_dec[candidates], n=self.n_words).top_tokens.tolist()
         found: dict[int, float] = {}
         for number, feature in enumerate(candidates):
             clamp = Clamp(dictionary, (feature,), self.strength)
-            found[feature] = gain(model, clamp, plain, targets=words[number].tolist(), seed=lesson.seed + feature).value
+            found[feature] = gain(model, clamp, plain, targets=targets[number], seed=lesson.seed + feature).value
             progress.report("output score", number + 1, len(candidates), "features")
         return found
+
+
+def typical_tokens(examples: Examples, *, n: int) -> list[int]:
+    """The `n` tokens that most more true texts than false ones hold; ties by the lower id."""
+    more: Counter[int] = Counter()
+    for tokens, is_true in zip(examples.tokens, examples.labels_T.tolist(), strict=True):
+        for token in set(tokens):
+            more[token] += 1 if is_true else -1
+    return sorted(more, key=lambda token: (-more[token], token))[:n]
 
 
 def _has_maximum(dictionary: Dictionary, feature: int) -> bool:

@@ -7,7 +7,7 @@ import safetensors
 from safetensors.torch import save_file
 
 from bathyscope.errors import ArtifactError
-from bathyscope.steering.vectors.vector import SteeringVector, imported, read_directions, undescribed
+from bathyscope.vectors.vector import SteeringVector, imported, read_directions, undescribed
 
 KEY = "bathyscope.vector"
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bathyscope.errors import ArtifactError, ConfigError
 from bathyscope.runtime import disk_errors
-from bathyscope.steering.vectors.vector import SteeringVector, imported
+from bathyscope.vectors.vector import SteeringVector, imported
 
 ARCHITECTURE = "controlvector"
 HINT, COUNT = f"{ARCHITECTURE}.model_hint", f"{ARCHITECTURE}.layer_count"

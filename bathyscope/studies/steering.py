@@ -1,11 +1,11 @@
-"""`bathyscope bench steering`: every way of steering towards every concept, at every strength, rated and tabled.
+"""The bench of steering: every way of steering towards every concept, at every strength, rated and tabled.
 
-Puts together what neither room may: directions are learnt (`vectors`), tried on the model (`steering`), and the answers
-rated (`evaluation`). Each stage is a folder; an interrupted bench goes on where it was.
+Directions are learnt (`vectors`), tried on the model (`steering`), and the answers rated (`evaluation`). Each stage is
+a folder; an interrupted bench goes on where it was.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,19 +20,34 @@ from bathyscope.dictionaries.shifts.learn import learn_shifts
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.definitions import Definition, read_definitions, topic_definitions
-from bathyscope.evaluation.scores import Score
-from bathyscope.evaluation.steering.judges.asked import AskedJudge, KnownText
-from bathyscope.evaluation.steering.judges.judge import ASPECTS, SteeringJudge
+from bathyscope.evaluation.intervals import bootstrap
+from bathyscope.evaluation.scores import Score, score
+from bathyscope.evaluation.steering.judges.judge import SteeringJudge
 from bathyscope.evaluation.steering.judges.likelihood import FluencyJudge, Likelihoods, RelationJudge
 from bathyscope.evaluation.steering.judges.meaning import MeaningJudge
 from bathyscope.evaluation.steering.judges.words import WordsJudge
 from bathyscope.evaluation.steering.rate_trials import Comparison, rate_trials
 from bathyscope.features.reader import FeatureIndex
 from bathyscope.features.search import search_token
+from bathyscope.models.hookpoints import width
 from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
 from bathyscope.steering.arm import Arm
 from bathyscope.steering.trials import INSTRUCTIONS, TrialSettings, run_trials
+from bathyscope.vectors.contrast import Contrast, contrast_of_texts
+from bathyscope.vectors.decoder_row import DecoderRow
+from bathyscope.vectors.denoised import DenoisedDiffMean
+from bathyscope.vectors.diff_mean import DiffMean
+from bathyscope.vectors.examples import Examples
+from bathyscope.vectors.kinds import Method
+from bathyscope.vectors.learn import VectorSettings, learn_vector
+from bathyscope.vectors.logistic import LogisticProbe
+from bathyscope.vectors.multimax import MultiMax
+from bathyscope.vectors.principal_component import PrincipalComponent
+from bathyscope.vectors.reft import ReFTr1
+from bathyscope.vectors.shift_column import ShiftColumn
+from bathyscope.vectors.tomography import Tomography
+from bathyscope.vectors.vector import SteeringVector
 
 GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
 """Strengths in typical norms of the hookpoint, the fourteen of a full bench."""
@@ -106,7 +121,7 @@ def bench_steering(settings: SteeringBench, *, out: Path) -> list[Score]:
             Comparison(method=BY_OUTPUT, beside=(BY_LABEL,)),
         ],
         identity={"concepts": {name: each.labelled.digest for name, each in definitions.items()}},
-        more=_detection(vectors, settings.seed),
+        more=[*_detection(vectors, settings.seed)],
         seed=settings.seed,
     )
 
@@ -137,7 +152,7 @@ def learn_all(
     index = None if settings.features is None else FeatureIndex(settings.features)
     found: dict[tuple[str, str], SteeringVector] = {}
     for number, (concept, contrast) in enumerate(contrasts.items()):
-        for method, (learner, needs) in _learners(definitions[concept], dictionary, index, shifts).items():
+        for method, learner, needs in _learners(definitions[concept], dictionary, index, shifts):
             found[concept, method] = learn_vector(
                 contrast,
                 learner,
@@ -152,21 +167,22 @@ def learn_all(
 
 def _learners(
     definition: Definition, dictionary: Dictionary | None, index: FeatureIndex | None, shifts: Dictionary
-) -> Iterator[tuple[str, tuple[Method, Dictionary | None]]]:
+) -> Iterator[tuple[str, Method, Dictionary | None]]:
     """Name of each way → the learner, and the dictionary that it needs."""
-    yield "difference of means", (DiffMean(), None)
-    yield "principal component", (PrincipalComponent(), None)
-    yield "LAT", (Tomography(), None)
-    yield "logistic probe", (LogisticProbe(), None)
-    yield "MultiMax probe", (MultiMax(), None)
-    yield "ReFT-r1", (ReFTr1(), None)
-    yield "column of shifts", (ShiftColumn(), shifts)
+    yield "difference of means", DiffMean(), None
+    yield "principal component", PrincipalComponent(), None
+    yield "LAT", Tomography(), None
+    yield "logistic probe", LogisticProbe(), None
+    yield "MultiMax probe", MultiMax(), None
+    yield "ReFT-r1", ReFTr1(), None
+    yield "column of shifts", ShiftColumn(), shifts
     if dictionary is not None:
-        yield "denoised difference", (DenoisedDiffMean(), dictionary)
-        yield BY_AUROC, (DecoderRow(by="auroc"), dictionary)
-        yield BY_OUTPUT, (DecoderRow(by="output"), dictionary)
+        yield "denoised difference", DenoisedDiffMean(), dictionary
+        yield BY_AUROC, DecoderRow(by="auroc"), dictionary
+        by_output = DecoderRow(by="output", words="texts", n_words=20, n_candidates=20)
+        yield BY_OUTPUT, by_output, dictionary
         if index is not None:
-            yield BY_LABEL, (DecoderRow(feature=labelled_feature(index, definition.description)), dictionary)
+            yield BY_LABEL, DecoderRow(feature=labelled_feature(index, definition.description)), dictionary
 
 
 def labelled_feature(index: FeatureIndex, description: str) -> int:

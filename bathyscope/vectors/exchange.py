@@ -5,8 +5,8 @@ from typing import Literal
 
 from bathyscope.errors import ArtifactError, ConfigError
 from bathyscope.runtime import disk_errors
-from bathyscope.steering.vectors.formats import control_vector, lm_eval, single_file
-from bathyscope.steering.vectors.vector import SteeringVector, Unit, read_vector
+from bathyscope.vectors.formats import control_vector, lm_eval, single_file
+from bathyscope.vectors.vector import SteeringVector, Unit, read_vector
 
 Format = Literal["safetensors", "gguf", "lm-eval"]
 """What a vector can be written as, besides its folder."""

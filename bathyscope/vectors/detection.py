@@ -17,8 +17,8 @@ from bathyscope.evaluation.labelled import shuffled_labels
 from bathyscope.evaluation.nulls import seed_apart
 from bathyscope.evaluation.probes import auroc, mean_over_groups, right_answers, weighted_auroc
 from bathyscope.evaluation.scores import Score, score
-from bathyscope.steering.vectors.contrast import Halved
-from bathyscope.steering.vectors.examples import Examples, Pool
+from bathyscope.vectors.contrast import Halved
+from bathyscope.vectors.examples import Examples, Pool
 
 VECTOR, RANDOM, SHUFFLED = "vector", "random direction", "shuffled labels"
 

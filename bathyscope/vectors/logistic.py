@@ -7,7 +7,7 @@ import torch
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.extras import require_science
 from bathyscope.evaluation.probes import best_penalty, dense_probe
-from bathyscope.steering.vectors.learner import Learned, Lesson
+from bathyscope.vectors.learner import Learned, Lesson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

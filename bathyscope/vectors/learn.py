@@ -19,11 +19,11 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError, ModelError
 from bathyscope.evaluation.scores import Score
 from bathyscope.models.model import Model
-from bathyscope.steering.vectors.contrast import Contrast, Halved
-from bathyscope.steering.vectors.detection import best_threshold, detection, report_area, shuffled, shuffled_row
-from bathyscope.steering.vectors.examples import Pool
-from bathyscope.steering.vectors.learner import Learner, Lesson
-from bathyscope.steering.vectors.vector import KIND, SteeringVector, Units, read_vector, write_vector
+from bathyscope.vectors.contrast import Contrast, Halved
+from bathyscope.vectors.detection import best_threshold, detection, report_area, shuffled, shuffled_row
+from bathyscope.vectors.examples import Pool
+from bathyscope.vectors.learner import Learner, Lesson
+from bathyscope.vectors.vector import KIND, SteeringVector, Units, read_vector, write_vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

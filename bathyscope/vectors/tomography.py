@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from bathyscope.steering.vectors.learner import Learned, Lesson, toward_true
-from bathyscope.steering.vectors.principal_component import first_component
+from bathyscope.vectors.learner import Learned, Lesson, toward_true
+from bathyscope.vectors.principal_component import first_component
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

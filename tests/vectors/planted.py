@@ -10,8 +10,8 @@ from tiny import D_MODEL
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.evaluation.labelled import LabelledSet, LabelledText
 from bathyscope.models.model import Model
-from bathyscope.steering.vectors.contrast import Contrast, Halved, ReadSettings, contrast_of_texts
-from bathyscope.steering.vectors.examples import Examples
+from bathyscope.vectors.contrast import Contrast, Halved, ReadSettings, contrast_of_texts
+from bathyscope.vectors.examples import Examples
 
 PLACE = "layers.1"
 FEATURE = 0

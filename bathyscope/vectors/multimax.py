@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.errors import ConfigError
-from bathyscope.steering.vectors.examples import Examples
-from bathyscope.steering.vectors.learner import Learned, Lesson, toward_true
+from bathyscope.vectors.examples import Examples
+from bathyscope.vectors.learner import Learned, Lesson, toward_true
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
