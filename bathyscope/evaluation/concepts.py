@@ -187,10 +187,10 @@ def column_aurocs(x_TF: Float[np.ndarray, "T F"], labels_T: Bool[np.ndarray, " T
 def best_threshold(values_T: Float[np.ndarray, " T"], labels_T: Bool[np.ndarray, " T"]) -> float | None:
     """The value above which recall less false alarm (Youden's J) is largest, half-way to the next value above it.
 
-    Ties go to the highest such value; None where no value does better than calling nothing.
+    Ties go to the highest such value; None where no value does better than calling nothing, or a label is missing.
     """
     steps = np.unique(values_T)
-    if len(steps) < 2:
+    if len(steps) < 2 or labels_T.all() or not labels_T.any():
         return None
     middles = (steps[1:] + steps[:-1]) / 2
     above_ST = values_T[None] > middles[:, None]

@@ -77,10 +77,8 @@ class SteeringBench:
     """TOML file of concepts (see `bathyscope/evaluation/topics.toml`); None takes the library's ten topics."""
     factors: tuple[float, ...] = GRID
     """Strengths, in typical norms of the hookpoint."""
-    trials: TrialSettings = field(default_factory=TrialSettings)
-    """Instructions, and how they are answered."""
-    seed: int = 0
-    """Seed of halves, directions, answers and resamples."""
+    trials: TrialSettings = field(default_factory=lambda: TrialSettings(temperature=0.0))
+    """Instructions, how they are answered, and the seed of everything that is drawn."""
 
     def __post_init__(self) -> None:
         if not self.factors or min(self.factors) <= 0 or len(set(self.factors)) < len(self.factors):
@@ -121,8 +119,8 @@ def bench_steering(settings: SteeringBench, *, out: Path) -> list[Score]:
             Comparison(method=BY_OUTPUT, beside=(BY_LABEL,)),
         ],
         identity={"concepts": {name: each.labelled.digest for name, each in definitions.items()}},
-        more=[*_detection(vectors, settings.seed)],
-        seed=settings.seed,
+        more=[*_detection(vectors, settings.trials.seed)],
+        seed=settings.trials.seed,
     )
 
 
@@ -146,7 +144,7 @@ def learn_all(
     """Concept and method → the vector, in a folder of its own under `out`/vectors."""
     shifts = learn_shifts(
         torch.cat([_shifts(contrast.places[settings.hookpoint].teach) for contrast in contrasts.values()]).float(),
-        ShiftSettings(n_features=len(contrasts), seed=settings.seed),
+        ShiftSettings(n_features=len(contrasts), seed=settings.trials.seed),
         out=out / "shifts",
     )
     index = None if settings.features is None else FeatureIndex(settings.features)
@@ -159,7 +157,7 @@ def learn_all(
                 out=out / "vectors" / f"{concept}-{method.replace(' ', '-')}",
                 model=model,
                 dictionary=needs,
-                settings=VectorSettings(n_shuffles=0, seed=settings.seed),
+                settings=VectorSettings(n_shuffles=0, seed=settings.trials.seed),
             )
         progress.report("vectors", number + 1, len(contrasts), "concepts")
     return found
@@ -242,7 +240,7 @@ def _nulls(
     model: Model,
 ) -> Iterator[Arm]:
     """A random direction, and a random feature that fired in training, for each concept: just as long."""
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.trials.seed)
     for concept in definitions:
         drawn = {RANDOM_DIRECTION: torch.randn(width(model, settings.hookpoint), generator=generator)}
         if dictionary is not None and dictionary.max_activation is not None:
@@ -266,7 +264,7 @@ def _judges(model: Model, definitions: Mapping[str, Definition], settings: Steer
         model=model,
         instructions=settings.trials.instructions,
         max_new_tokens=settings.trials.max_new_tokens,
-        seed=settings.seed,
+        seed=settings.trials.seed,
     )
     return [
         WordsJudge(definitions=definitions),
