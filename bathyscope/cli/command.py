@@ -76,6 +76,9 @@ COMMANDS: dict[str, Entry] = {
     "steer": Entry(
         "bathyscope.cli.steer", "Steer", "Answer prompts with features held, beside plain and random control."
     ),
+    "serve": Entry(
+        "bathyscope.cli.serve", "Serve", "Answer OpenAI's clients from a model that each request may steer."
+    ),
     "convert": Entry(
         "bathyscope.cli.convert", "Convert", "Read or write dictionaries of other tools, and check what they claim."
     ),
