@@ -44,8 +44,8 @@ def run(config: Serve) -> None:
     model = load_model(config.model, dtype=config.dtype, device=config.device)
     shelf = open_shelf(model, dictionaries=config.dictionary, vectors=config.vectors)
     with Server(model, shelf, access=config.access, limits=config.limits) as server:
-        result({"url": server.url, "model": model.name}, as_json=config.json)
         try:
+            result({"url": server.url, "model": model.name}, as_json=config.json)
             threading.Event().wait()
         except KeyboardInterrupt:
             say("closing: running requests finish first; interrupt again to end at once", as_json=config.json)

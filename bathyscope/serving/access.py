@@ -48,8 +48,8 @@ class Access:
         is_local = is_loopback(settings.host)
         if not is_local and self._token is None:
             raise ConfigError(
-                f"{settings.host} can be reached from other machines: give a token in {settings.token_variable} or with "
-                "--token-file, or listen on 127.0.0.1"
+                f"{settings.host} can be reached from other machines: give a token in {settings.token_variable} "
+                "or with --token-file, or listen on 127.0.0.1"
             )
         if not is_local and _is_any(settings.host) and not settings.allowed_hosts:
             raise ConfigError(f"{settings.host} is every address: name those that clients use with --allowed-hosts")

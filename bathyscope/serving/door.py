@@ -63,8 +63,8 @@ class Door(BaseHTTPRequestHandler):
         """Completions."""
         self._serve()
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """What the standard library would print (malformed requests); without their text."""
+    def log_message(self, *_: Any) -> None:
+        """In place of what the standard library prints of a malformed request, its text included."""
         log.info("a request that is not HTTP was refused")
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
@@ -137,7 +137,9 @@ class Door(BaseHTTPRequestHandler):
         """Server-sent events. The status is sent with the first of them, so a refusal before it is an ordinary one."""
         chunks = self._events(response, ticket)
         first = next(chunks)
-        self._head(200, {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Transfer-Encoding": "chunked"})
+        self._head(
+            200, {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Transfer-Encoding": "chunked"}
+        )
         for chunk in (*response.opening(), first):
             self._push(json.dumps(chunk, allow_nan=False))
         try:

@@ -6,9 +6,11 @@ Numbers are finite, `true` is no number, a field that nobody asked for is an err
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from bathyscope.serving.refusal import Refused
+
+T = TypeVar("T")
 
 
 class Fields:
@@ -37,8 +39,11 @@ class Fields:
         return self._data.get(name)
 
     def needs(self, name: str, expected: str) -> Any:
-        """The value, which must be given."""
-        value = self.take(name)
+        """The value as it stands, which must be given."""
+        return self.given(name, self.take(name), expected)
+
+    def given(self, name: str, value: T | None, expected: str) -> T:
+        """The value that was read of `name`, which must be there."""
         if value is None:
             raise self.refuse(name, expected, code="missing")
         return value
@@ -129,7 +134,9 @@ class Fields:
 def parse(body: bytes) -> Fields:
     """The object that a request's body holds. Numbers that are no numbers stay, to be refused by their path."""
     try:
-        return Fields(json.loads(body, object_pairs_hook=_without_repeats))
+        data = json.loads(body, object_pairs_hook=_without_repeats)
+        json.dumps(data, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        return Fields(data)
     except (ValueError, RecursionError) as error:
         if isinstance(error, Refused):
             raise
@@ -143,7 +150,7 @@ def is_whole(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether it is finite and not a truth value."""
-    return (is_whole(value) or isinstance(value, float)) and math.isfinite(value)
+    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def shown(value: Any) -> str:
@@ -167,5 +174,5 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _range(what: str, least: float, most: float) -> str:
+def _range(what: str, least: float | int, most: float | int) -> str:
     return f"{what} from {least:g} to {most:g}"

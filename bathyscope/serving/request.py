@@ -101,8 +101,8 @@ class RequestReader:
                     param="max_tokens" if room > 0 else "prompt",
                     code="context_length_exceeded",
                 )
-        temperature = body.number("temperature", least=0, most=100)
-        top_p = body.number("top_p", least=1e-6, most=1)
+        temperature = body.number("temperature", least=0.0, most=100.0)
+        top_p = body.number("top_p", least=1e-6, most=1.0)
         seed = body.whole("seed", least=-(2**63), most=2**63 - 1)
         seed = secrets.randbits(31) if seed is None else seed
         stops = body.texts("stop", most=MAX_STOP_CHARACTERS, n_most=MAX_STOPS)
@@ -166,9 +166,7 @@ class RequestReader:
         body.needs("messages", "a list of messages")
         messages: list[dict[str, str]] = []
         for fields in body.children("messages", n_most=1024):
-            fields.needs("role", f"one of {', '.join(ROLES)}")
-            role = fields.choice("role", ROLES)
-            assert role is not None
+            role = fields.given("role", fields.choice("role", ROLES), f"one of {', '.join(ROLES)}")
             messages.append({"role": role, "content": _content(fields)})
             fields.finish()
         if not messages:

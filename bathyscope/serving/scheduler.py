@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from bathyscope.errors import BathyscopeError
 from bathyscope.serving.answer import Speaker
 from bathyscope.serving.limits import LimitSettings
 from bathyscope.serving.refusal import Refused
@@ -132,19 +131,18 @@ class Scheduler:
                 tell=lambda number, event: going[number].tell(event),
                 refusal=lambda number: self._reason(going[number].ticket),
             )
-        except Exception as error:
-            self._failed(going, error)
+        except Exception:
+            log.exception("a batch of %d failed", len(going))
+            self._failed(going)
 
-    def _failed(self, batch: list[_Waiting], error: Exception) -> None:
+    def _failed(self, batch: list[_Waiting]) -> None:
         """One row must not fail another: where nothing has been told yet, each is tried by itself."""
         if len(batch) > 1 and not any(each.has_begun for each in batch):
             for each in batch:
                 self._run([each])
             return
-        log.error("a batch failed", exc_info=error)
-        message = str(error) if isinstance(error, BathyscopeError) else "the model failed; the server's log says how"
         for each in batch:
-            each.tell(Refused(message, status=500, code="model_failed"))
+            each.tell(Refused("the model failed; the server's log says how", status=500, code="model_failed"))
 
     def _refused(self, each: _Waiting) -> bool:
         reason = self._reason(each.ticket)

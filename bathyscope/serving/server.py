@@ -101,7 +101,7 @@ class _Listener(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke."""
-        log.debug("a connection broke", exc_info=True)
+        log.info("a connection broke")
 
 
 def _full() -> bytes:

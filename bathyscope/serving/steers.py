@@ -1,7 +1,7 @@
 """`read_steer`: the `steer` list of a request as clauses. It holds names and numbers; nothing in it is run.
 
-    {"operation": "clamp", "features": [12], "strength": {"value": 4, "unit": "observed maximum"},
-     "positions": {"part": "generation", "stop": 50}, "gate": {…}, "schedule": {…}, "control_seed": 0}
+{"operation": "clamp", "features": [12], "strength": {"value": 4, "unit": "observed maximum"},
+ "positions": {"part": "generation", "stop": 50}, "gate": {…}, "schedule": {…}, "control_seed": 0}
 """
 
 from collections.abc import Callable, Sequence
@@ -63,18 +63,17 @@ class _Reader:
         self.model, self.shelf = model, shelf
 
     def clause(self, fields: Fields) -> Clause:
-        name = fields.choice("operation", tuple(_OPERATIONS))
-        operation = _OPERATIONS[fields.needs("operation", f"one of {', '.join(_OPERATIONS)}") if name is None else name]
-        done = operation(self, fields)
+        name = fields.given("operation", fields.choice("operation", OPERATIONS), f"one of {', '.join(OPERATIONS)}")
+        done = _OPERATIONS[name](self, fields)
         seed = fields.whole("control_seed", least=0, most=2**31 - 1)
-        gate, latched = self.gate(fields, done)
+        gate, latched = self.gate(fields)
         with blamed_on(fields.path):
             clause = Clause(
                 operation=done if seed is None else RandomDirection(done, seed),
                 where=self.positions(fields.child("positions"), MAX_DEPTH),
                 gate=gate,
                 latched=latched,
-                schedule=self.schedule(fields, done),
+                schedule=self.schedule(fields),
                 name=fields.path,
             )
         fields.finish()
@@ -97,21 +96,25 @@ class _Reader:
             require_features(dictionary, features)
         return features
 
+    def feature(self, fields: Fields, dictionary: Dictionary) -> int:
+        """One feature number."""
+        feature = fields.whole("feature", least=0, most=dictionary.n_features - 1)
+        return fields.given("feature", feature, f"a whole number from 0 to {dictionary.n_features - 1}")
+
     def value(self, fields: Fields, name: str, units: Sequence[str]) -> tuple[float, str, Fields]:
         """Number and unit of a strength; a bare number is refused."""
         expected = f'{{"value": number, "unit": {" or ".join(repr(unit) for unit in units)}}}'
         if not isinstance(fields.needs(name, expected), dict):
             raise fields.refuse(name, expected)
         inner = Fields(fields.take(name), fields.path_of(name))
-        inner.needs("value", "a number")
-        value = inner.number("value", least=-LARGEST, most=LARGEST)
-        inner.needs("unit", " or ".join(units))
-        unit = inner.choice("unit", units)
+        value = inner.given("value", inner.number("value", least=-LARGEST, most=LARGEST), "a number")
+        unit = inner.given("unit", inner.choice("unit", units), " or ".join(units))
         inner.finish()
-        assert value is not None and unit is not None
         return value, unit, inner
 
-    def strength(self, fields: Fields, name: str, hookpoint: str, read: tuple[Dictionary, Sequence[int]] | None) -> Strength:
+    def strength(
+        self, fields: Fields, name: str, hookpoint: str, read: tuple[Dictionary, Sequence[int]] | None
+    ) -> Strength:
         """A strength in multiples of the hookpoint's typical norm, or of the mean observed maximum of features."""
         value, unit, inner = self.value(fields, name, (NORM,) if read is None else (NORM, MAXIMUM))
         with blamed_on(inner.path):
@@ -126,9 +129,7 @@ class _Reader:
         if isinstance(data, dict):
             fields = Fields(data, path)
             dictionary = self.dictionary(fields)
-            feature = fields.whole("feature", least=0, most=dictionary.n_features - 1)
-            if feature is None:
-                raise fields.refuse("feature", f"a whole number from 0 to {dictionary.n_features - 1}")
+            feature = self.feature(fields, dictionary)
             fields.finish()
             with blamed_on(path):
                 require_features(dictionary, (feature,))
@@ -162,7 +163,7 @@ class _Reader:
         fields.finish()
         return found
 
-    def gate(self, fields: Fields, operation: Operation) -> tuple[FeatureGate | None, bool]:
+    def gate(self, fields: Fields) -> tuple[FeatureGate | None, bool]:
         """`{"features": [807], "least": {"value": 0.2, "unit": "observed maximum"}, "latched": true}`."""
         inner = fields.child("gate")
         if inner is None:
@@ -175,13 +176,13 @@ class _Reader:
         with blamed_on(inner.path):
             return FeatureGate(dictionary=dictionary, features=features, least=least), latched
 
-    def schedule(self, fields: Fields, operation: Operation) -> Schedule | None:
+    def schedule(self, fields: Fields) -> Schedule | None:
         """`{"kind": "ramp" | "decay" | "toward", …}`."""
         inner = fields.child("schedule")
         if inner is None:
             return None
-        kind = inner.choice("kind", tuple(_SCHEDULES))
-        read = _SCHEDULES[inner.needs("kind", f"one of {', '.join(_SCHEDULES)}") if kind is None else kind]
+        kind = inner.given("kind", inner.choice("kind", tuple(_SCHEDULES)), f"one of {', '.join(_SCHEDULES)}")
+        read = _SCHEDULES[kind]
         with blamed_on(inner.path):
             schedule = read(self, inner)
         inner.finish()
@@ -231,9 +232,7 @@ def _cap(reader: _Reader, fields: Fields) -> Operation:
 
 def _affine(reader: _Reader, fields: Fields) -> Operation:
     direction_D, at, read = reader.direction(fields.take("direction"), fields.path_of("direction"))
-    fields.needs("scale", "a number")
-    scale = fields.number("scale", least=-LARGEST, most=LARGEST)
-    assert scale is not None
+    scale = fields.given("scale", fields.number("scale", least=-LARGEST, most=LARGEST), "a number")
     shift = None if fields.take("strength") is None else reader.strength(fields, "strength", at, read)
     return Affine(direction_D, scale, shift, at)
 
@@ -264,25 +263,20 @@ _OPERATIONS: dict[str, Callable[[_Reader, Fields], Operation]] = {
 
 
 def _ramp(reader: _Reader, fields: Fields) -> Schedule:
-    fields.needs("n_tokens", "a whole number")
     n_tokens = fields.whole("n_tokens", least=1, most=reader.model.context_length)
+    n_tokens = fields.given("n_tokens", n_tokens, "a whole number")
     first, last = (fields.number(name, least=-LARGEST, most=LARGEST) for name in ("first", "last"))
-    assert n_tokens is not None
     return Ramp(n_tokens=n_tokens, first=0.0 if first is None else first, last=1.0 if last is None else last)
 
 
 def _decay(reader: _Reader, fields: Fields) -> Schedule:
-    fields.needs("half_life", "a number of tokens")
     half_life = fields.number("half_life", least=1e-3, most=LARGEST)
-    assert half_life is not None
-    return Decay(half_life=half_life)
+    return Decay(half_life=fields.given("half_life", half_life, "a number of tokens"))
 
 
 def _toward(reader: _Reader, fields: Fields) -> Schedule:
     dictionary = reader.dictionary(fields)
-    fields.needs("feature", "a feature number")
-    feature = fields.whole("feature", least=0, most=dictionary.n_features - 1)
-    assert feature is not None
+    feature = reader.feature(fields, dictionary)
     target, _, _ = reader.value(fields, "target", (MAXIMUM,))
     given = {name: fields.number(name, least=0.0, most=LARGEST) for name in ("gain", "first", "most")}
     settings = {name: value for name, value in given.items() if value is not None}
