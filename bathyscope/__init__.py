@@ -108,6 +108,8 @@ if TYPE_CHECKING:
     from bathyscope.models.load import load_model
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
+    from bathyscope.serving.server import Server
+    from bathyscope.serving.shelf import open_shelf
     from bathyscope.steering.clause import Clause
     from bathyscope.steering.gates import FeatureGate, ProbeGate
     from bathyscope.steering.influence import InfluenceSettings, influence
@@ -213,6 +215,7 @@ _WHERE = {
     "RandomDirection": "bathyscope.steering.operations.random_direction",
     "ReLU": "bathyscope.dictionaries.relu",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
+    "Server": "bathyscope.serving.server",
     "Shift": "bathyscope.dictionaries.shift",
     "ShiftBench": "bathyscope.evaluation.shift_bench",
     "ShiftOrigin": "bathyscope.dictionaries.shifts.learn",
@@ -276,6 +279,7 @@ _WHERE = {
     "load_model": "bathyscope.models.load",
     "load_paired": "bathyscope.dictionaries.paired",
     "match_factors": "bathyscope.evaluation.correlation_match",
+    "open_shelf": "bathyscope.serving.shelf",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
     "plane": "bathyscope.features.plane",
@@ -396,6 +400,7 @@ __all__ = [
     "RandomDirection",
     "ReLU",
     "RecoveryBench",
+    "Server",
     "Shift",
     "ShiftBench",
     "ShiftOrigin",
@@ -459,6 +464,7 @@ __all__ = [
     "load_model",
     "load_paired",
     "match_factors",
+    "open_shelf",
     "optimal_codes",
     "pair_set",
     "plane",

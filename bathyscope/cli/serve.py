@@ -8,10 +8,14 @@ from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result, say
 from bathyscope.errors import ConfigError
 from bathyscope.models.load import DType, load_model
+from bathyscope.models.model import Model
 from bathyscope.serving.access import Access, AccessSettings
+from bathyscope.serving.fields import parse
 from bathyscope.serving.limits import LimitSettings
 from bathyscope.serving.server import Server
-from bathyscope.serving.shelf import open_shelf
+from bathyscope.serving.shelf import Shelf, open_shelf
+from bathyscope.serving.steers import read_steer
+from bathyscope.steering.clause import Clause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,8 @@ class Serve(Command):
     """Dictionaries whose features requests may name; each is called as its folder is."""
     vectors: tuple[Path, ...] = ()
     """Safetensors files of directions; their metadata entry `hookpoint` says where they act."""
+    steer: Path | None = None
+    """JSON file with the `steer` list of requests that carry none (many harnesses cannot send one)."""
     access: AccessSettings = field(default_factory=AccessSettings)
     """Where to listen, and who may ask."""
     limits: LimitSettings = field(default_factory=LimitSettings)
@@ -43,9 +49,19 @@ def run(config: Serve) -> None:
     Access(config.access)  # refused before a model is loaded
     model = load_model(config.model, dtype=config.dtype, device=config.device)
     shelf = open_shelf(model, dictionaries=config.dictionary, vectors=config.vectors)
-    with Server(model, shelf, access=config.access, limits=config.limits) as server:
+    standing = () if config.steer is None else _clauses(config.steer, model, shelf)
+    with Server(model, shelf, standing=standing, access=config.access, limits=config.limits) as server:
         try:
             result({"url": server.url, "model": model.name}, as_json=config.json)
             threading.Event().wait()
         except KeyboardInterrupt:
             say("closing: running requests finish first; interrupt again to end at once", as_json=config.json)
+
+
+def _clauses(file: Path, model: Model, shelf: Shelf) -> tuple[Clause, ...]:
+    """The clauses of a file. Raises ConfigError for one that holds none, with the path of the field at fault."""
+    try:
+        body = parse(b'{"steer": %s}' % file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    return read_steer(body, model, shelf)

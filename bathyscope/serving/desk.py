@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,15 +14,18 @@ from bathyscope.serving.request import RequestReader
 from bathyscope.serving.scheduler import Scheduler
 from bathyscope.serving.shelf import Shelf
 from bathyscope.serving.steers import OPERATIONS
+from bathyscope.steering.clause import Clause
 
 
 class Desk:
     """The open parts of one server."""
 
-    def __init__(self, model: Model, shelf: Shelf, access: Access, limits: LimitSettings) -> None:
+    def __init__(
+        self, model: Model, shelf: Shelf, access: Access, limits: LimitSettings, standing: Sequence[Clause]
+    ) -> None:
         self.access, self.limits = access, limits
         self.speaker = Speaker(model)
-        self.reader = RequestReader(model, shelf, limits)
+        self.reader = RequestReader(model, shelf, limits, standing)
         self.scheduler = Scheduler(self.speaker, limits)
         self._shelf = shelf
         self._created = int(time.time())

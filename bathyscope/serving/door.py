@@ -120,8 +120,8 @@ class Door(BaseHTTPRequestHandler):
             ticket.is_left = True
             self._note += f", {response.n_answered} written"
 
-    def _events(self, response: Response, ticket: Ticket) -> Iterator[dict[str, Any]]:
-        """Chunks as they come, until every row has ended. Raises Refused with the first row that is refused."""
+    def _events(self, response: Response, ticket: Ticket) -> Iterator[tuple[int, Said | Ended]]:
+        """Rows and their events as they come, until all have ended. Raises Refused with the first that is refused."""
         while not response.is_whole:
             try:
                 number, event = ticket.events.get(timeout=POLL_SECONDS)
@@ -131,20 +131,21 @@ class Door(BaseHTTPRequestHandler):
                 continue
             if not isinstance(event, Said | Ended):
                 raise event
-            yield response.add(number, event)
+            response.add(number, event)
+            yield number, event
 
     def _stream(self, response: Response, ticket: Ticket) -> None:
         """Server-sent events. The status is sent with the first of them, so a refusal before it is an ordinary one."""
-        chunks = self._events(response, ticket)
-        first = next(chunks)
+        events = self._events(response, ticket)
+        first = response.chunk(*next(events))
         self._head(
             200, {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "Transfer-Encoding": "chunked"}
         )
         for chunk in (*response.opening(), first):
             self._push(json.dumps(chunk, allow_nan=False))
         try:
-            for chunk in chunks:
-                self._push(json.dumps(chunk, allow_nan=False))
+            for number, event in events:
+                self._push(json.dumps(response.chunk(number, event), allow_nan=False))
         except Refused as refused:  # the status has gone out
             self._note += f", {refused.code}"
             self._push(json.dumps(refused.as_json()))

@@ -124,7 +124,7 @@ class Fields:
 
     def finish(self) -> None:
         """Refuse the first field that nobody has asked for."""
-        unknown = sorted(set(self._data) - self._read)
+        unknown = sorted(name for name, value in self._data.items() if value is not None and name not in self._read)
         if unknown:
             path = self.path_of(unknown[0][:80])
             known = ", ".join(sorted(self._read))

@@ -18,6 +18,7 @@ from bathyscope.serving.refusal import Refused, blamed_on
 from bathyscope.serving.row import Row
 from bathyscope.serving.shelf import Shelf
 from bathyscope.serving.steers import read_steer
+from bathyscope.steering.clause import Clause
 
 ROLES = ("system", "user", "assistant")
 MAX_STOPS, MAX_STOP_CHARACTERS, MAX_ANSWERS, MAX_TOP = 16, 256, 16, 20
@@ -57,8 +58,9 @@ class Asked:
 class RequestReader:
     """Reads bodies for one model, one at a time: tokenizers are not made for several threads."""
 
-    def __init__(self, model: Model, shelf: Shelf, limits: LimitSettings) -> None:
+    def __init__(self, model: Model, shelf: Shelf, limits: LimitSettings, standing: Sequence[Clause] = ()) -> None:
         self._model, self._shelf, self._limits = model, shelf, limits
+        self._standing = tuple(standing)
         self._one = threading.Lock()
 
     def completion(self, body: Fields) -> Asked:
@@ -106,7 +108,8 @@ class RequestReader:
         seed = body.whole("seed", least=-(2**63), most=2**63 - 1)
         seed = secrets.randbits(31) if seed is None else seed
         stops = body.texts("stop", most=MAX_STOP_CHARACTERS, n_most=MAX_STOPS)
-        clauses = read_steer(body, self._model, self._shelf)
+        is_own = body.take("steer") is not None
+        clauses = read_steer(body, self._model, self._shelf) if is_own else self._standing
         is_streamed, options = body.flag("stream"), body.child("stream_options")
         tells_usage = options.flag("include_usage") if options else False
         if options:

@@ -40,14 +40,19 @@ class Response:
         """Tokens answered by the rows that have ended."""
         return sum(choice.n_tokens for choice in self._choices)
 
-    def add(self, number: int, event: Said | Ended) -> dict[str, Any]:
-        """Take an event in; returns it as a chunk of a stream."""
+    def add(self, number: int, event: Said | Ended) -> None:
+        """Take an event in."""
         choice = self._choices[number]
         if isinstance(event, Ended):
             choice.reason, choice.n_tokens = event.reason, event.n_tokens
+        else:
+            choice.text += event.text
+            choice.told += event.told
+
+    def chunk(self, number: int, event: Said | Ended) -> dict[str, Any]:
+        """An event as a chunk of a stream."""
+        if isinstance(event, Ended):
             return self._chunk([self._piece(number, "", (), event.reason)])
-        choice.text += event.text
-        choice.told += event.told
         return self._chunk([self._piece(number, event.text, event.told, None)])
 
     def opening(self) -> list[dict[str, Any]]:
@@ -116,8 +121,7 @@ class Response:
         return named
 
     def _chat_token(self, told: Told) -> dict[str, Any]:
-        n_top = max((row.n_top or 0 for row in self._asked.rows), default=0)
-        top = [self._entry(token, log_p) for token, log_p in told.top[:n_top]]
+        top = [self._entry(token, log_p) for token, log_p in told.top[: self._asked.rows[0].n_top]]
         return {**self._entry(told.token, told.log_p), "top_logprobs": top}
 
     def _entry(self, token: int, log_p: float | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ from bathyscope.serving.door import Door
 from bathyscope.serving.limits import LimitSettings
 from bathyscope.serving.refusal import Refused
 from bathyscope.serving.shelf import Shelf
+from bathyscope.steering.clause import Clause
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +27,22 @@ LAST_WORDS_SECONDS = 5.0
 
 
 class Server:
-    """Listens from its making; a `with` block ends it. Raises ConfigError for an open door or a port that is taken."""
+    """Listens from its making; a `with` block ends it. Raises ConfigError for an open door or a port that is taken.
+
+    `standing` are the clauses of requests that carry none of their own.
+    """
 
     def __init__(
         self,
         model: Model,
         shelf: Shelf,
         *,
+        standing: Sequence[Clause] = (),
         access: AccessSettings | None = None,
         limits: LimitSettings | None = None,
     ) -> None:
         settings, self._limits = access or AccessSettings(), limits or LimitSettings()
-        self._desk = Desk(model, shelf, Access(settings), self._limits)
+        self._desk = Desk(model, shelf, Access(settings), self._limits, standing)
         try:
             self._listener = _Listener(settings, functools.partial(Door, self._desk), self._limits.max_connections)
         except OSError as error:

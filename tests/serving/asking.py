@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from bathyscope.serving.access import AccessSettings
 from bathyscope.serving.limits import LimitSettings
 from bathyscope.serving.server import Server
 from bathyscope.serving.shelf import Shelf, Vector, fill_shelf
+from bathyscope.steering.clause import Clause
 
 CLAMP: dict[str, Any] = {
     "operation": "clamp",
@@ -90,10 +91,11 @@ def serving(
     model: Model,
     *,
     shelf: Shelf | None = None,
+    standing: Sequence[Clause] = (),
     limits: LimitSettings | None = None,
     access: AccessSettings | None = None,
 ) -> Iterator[Client]:
     """A server on a free port, closed afterwards."""
     place = access or AccessSettings(port=0)
-    with Server(model, shelf or tiny_shelf(model), access=place, limits=limits) as server:
+    with Server(model, shelf or tiny_shelf(model), standing=standing, access=place, limits=limits) as server:
         yield Client(server.url, model.name)

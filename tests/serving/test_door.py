@@ -11,6 +11,7 @@ from bathyscope.models.generate import generate
 from bathyscope.models.log_probs import log_probs
 from bathyscope.models.prompts import text_tokens
 from bathyscope.serving.limits import LimitSettings
+from bathyscope.steering.clause import Clause
 from bathyscope.steering.operations.clamp import Clamp
 from bathyscope.steering.steer import steer
 
@@ -81,6 +82,14 @@ def test_a_stream_says_what_a_whole_answer_says(client, steer_clauses):
         assert [value for each in told if each for value in each[name]] == values
     assert reply.chunks[-2]["choices"][0]["finish_reason"] == whole["finish_reason"]
     assert reply.chunks[-1]["usage"]["completion_tokens"] == 20
+
+
+def test_standing_clauses_steer_requests_without_their_own(client, model):
+    asked = {"max_tokens": 8, "temperature": 0}
+    clamp = Clause(operation=Clamp(random_dictionary(model), (5,), 4.0))
+    with serving(model, standing=[clamp]) as steered:
+        assert steered.chat(**asked).body["choices"] == client.chat(**asked, steer=[CLAMP]).body["choices"]
+        assert steered.chat(**asked, steer=[]).body["choices"] == client.chat(**asked).body["choices"]
 
 
 def test_a_chat_streams_its_role_first(client):
