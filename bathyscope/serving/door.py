@@ -64,15 +64,15 @@ class Door(BaseHTTPRequestHandler):
         self._serve()
 
     def log_message(self, *_: Any) -> None:
-        """In place of what the standard library prints of a malformed request, its text included."""
-        log.info("a request that is not HTTP was refused")
+        """In place of what the standard library prints of idle connections and malformed requests, text included."""
+        log.debug("a connection was idle or did not speak HTTP")
 
     def log_request(self, code: Any = "-", size: Any = "-") -> None:
         """Nothing here: `_serve` logs when the answer is done."""
 
     def _serve(self) -> None:
         started, self._status, self._note = time.monotonic(), 0, ""
-        self._is_body_read = self.command == "GET"
+        self._is_body_read = self.command == "GET" and not {"Content-Length", "Transfer-Encoding"} & set(self.headers)
         path = self.path.partition("?")[0]
         try:
             with self.desk.attending():
@@ -84,6 +84,7 @@ class Door(BaseHTTPRequestHandler):
         except Exception:
             log.exception("a request failed")
             self._refuse(Refused("the server failed; its log says how", status=500, code="internal"))
+        self.close_connection = self.close_connection or not self._is_body_read  # its rest is no request
         shown = path if path in PATHS else "(another path)"
         seconds = time.monotonic() - started
         log.info("%s %s %d %.3f s%s", self.command, shown, self._status, seconds, self._note)
@@ -136,6 +137,8 @@ class Door(BaseHTTPRequestHandler):
 
     def _stream(self, response: Response, ticket: Ticket) -> None:
         """Server-sent events. The status is sent with the first of them, so a refusal before it is an ordinary one."""
+        if self.request_version == "HTTP/1.0":
+            raise Refused("a stream needs HTTP/1.1", param="stream", status=505, code="http_version")
         events = self._events(response, ticket)
         first = response.chunk(*next(events))
         self._head(

@@ -1,6 +1,7 @@
 """Over HTTP: what is answered is what `generate` answers, streamed or whole; what is wrong is refused by its name."""
 
 import logging
+import time
 
 import pytest
 from serving.asking import CLAMP, serving
@@ -239,6 +240,8 @@ def test_another_host_or_origin_is_refused(client):
 def test_the_log_has_one_line_and_no_word_of_the_request(client, caplog):
     with caplog.at_level(logging.INFO, logger="bathyscope"):
         text = client.complete("a secret", max_tokens=4, temperature=0, steer=[CLAMP]).body["choices"][0]["text"]
+        while not caplog.records:  # written once the answer is out
+            time.sleep(0.01)
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("POST /v1/completions 200 ")
     assert line.endswith("1 rows, 9 tokens read, 1 clauses, 4 written")
