@@ -72,7 +72,8 @@ class Door(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         started, self._status, self._note = time.monotonic(), 0, ""
-        self._is_body_read = self.command == "GET" and not {"Content-Length", "Transfer-Encoding"} & set(self.headers)
+        has_body = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
+        self._is_body_read = self.command == "GET" and not has_body
         path = self.path.partition("?")[0]
         try:
             with self.desk.attending():
