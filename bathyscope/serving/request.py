@@ -86,6 +86,8 @@ class RequestReader:
             elif n_top is None:
                 n_top = 0
             room = self._room(prompt)
+            if room < 1:
+                raise _too_long(prompt, room, 1, param="messages")
             counts = [body.whole(name, least=1, most=room) for name in ("max_completion_tokens", "max_tokens")]
             n_new = next((count for count in counts if count is not None), room)
             return self._asked(body, [prompt], n_new=n_new, n_top=n_top, echo=False)
@@ -98,11 +100,7 @@ class RequestReader:
             raise Refused(f"{len(prompts) * n} answers are asked for, at most {self._limits.max_rows}", param="n")
         for prompt in prompts:
             if n_new > (room := self._room(prompt)):
-                raise Refused(
-                    f"a prompt of {len(prompt)} tokens leaves room for {max(room, 0)} new ones, {n_new} are asked for",
-                    param="max_tokens" if room > 0 else "prompt",
-                    code="context_length_exceeded",
-                )
+                raise _too_long(prompt, room, n_new, param="max_tokens" if room > 0 else "prompt")
         temperature = body.number("temperature", least=0.0, most=100.0)
         top_p = body.number("top_p", least=1e-6, most=1.0)
         seed = body.whole("seed", least=-(2**63), most=2**63 - 1)
@@ -176,6 +174,11 @@ class RequestReader:
             raise body.refuse("messages", "at least one message")
         with blamed_on("messages"):
             return chat_tokens(self._model, messages)
+
+
+def _too_long(prompt: Sequence[int], room: int, n_new: int, *, param: str) -> Refused:
+    said = f"{len(prompt)} tokens of prompt leave room for {max(room, 0)} new ones, {n_new} are asked for"
+    return Refused(f"{param}: {said}", param=param, code="context_length_exceeded")
 
 
 def _content(fields: Fields) -> str:

@@ -185,11 +185,12 @@ def test_a_bad_completion_is_refused_by_the_name_of_its_field(client, body, para
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "tool", "content": "a"}]}, "messages[0].role"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content[0].type"),
         ({"messages": [{"role": "user", "content": "a", "name": "b"}]}, "messages[0].name"),
         ({"messages": [{"role": "user", "content": "a"}], "top_logprobs": 2}, "top_logprobs"),
         ({"messages": [{"role": "user", "content": "a"}], "max_tokens": 0}, "max_tokens"),
         ({"messages": [{"role": "user", "content": "a"}], "tools": [{}]}, "tools"),
+        ({"messages": [{"role": "user", "content": "a" * CONTEXT}]}, "messages"),
     ],
 )
 def test_a_bad_chat_is_refused_by_the_name_of_its_field(client, body, param):
