@@ -66,7 +66,7 @@ class Client:
 
     def send(self, method: str, path: str, data: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
         place = urlsplit(self.url)
-        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=600)
         try:
             given = {"Content-Type": "application/json"} if data is not None else {}
             connection.request(method, path, body=data, headers={**given, **(headers or {})})
