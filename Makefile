@@ -2,6 +2,7 @@
 # make test    every check that continuous integration runs
 # make check   the same, and the page's own checks where Node is installed
 # make interop exchange dictionaries with SAELens, sparsify and dictionary_learning, each in an environment of its own
+# make interop-clients  ask a steered server through openai, lm-eval and Inspect, each in an environment of its own
 # make clean   remove what these commands made (downloads in the user's cache folder stay)
 #
 # Needs Python 3.11 or newer with pip and venv. PYTHON=/path/to/python3.11 chooses another one than `python3`.
@@ -10,10 +11,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := sae-lens eai-sparsify dictionary-learning
+CLIENTS := openai lm-eval inspect-ai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check clean lint types contracts pytest page interop
+.PHONY: help demo test check clean lint types contracts pytest page interop interop-clients
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -56,11 +58,21 @@ interop: $(INSTALLED) $(PEERS:%=.interop/%/.installed)
 	@echo "== interop: our files there, their files here; the table is benchmarks/interop/results.md"
 	@$(BIN)/python benchmarks/interop/run.py
 
+.interop/clients/%/.installed: benchmarks/interop/clients/%.txt
+	@echo "== setting up .interop/clients/$* with the versions in $< (a few minutes the first time)"
+	@$(PYTHON) -m venv .interop/clients/$*
+	@.interop/clients/$*/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
 .interop/%/.installed: benchmarks/interop/%.txt
 	@echo "== setting up .interop/$* with the versions in $< (a few minutes the first time)"
 	@$(PYTHON) -m venv .interop/$*
 	@.interop/$*/bin/python -m pip install -qq --disable-pip-version-check --no-deps -r $<
 	@touch $@
+
+interop-clients: $(INSTALLED) $(CLIENTS:%=.interop/clients/%/.installed)
+	@echo "== interop-clients: real clients against a steered server"
+	@$(BIN)/python benchmarks/interop/serve_clients.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

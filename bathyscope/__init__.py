@@ -109,6 +109,8 @@ if TYPE_CHECKING:
     from bathyscope.models.load import load_model
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
+    from bathyscope.serving.server import Server
+    from bathyscope.serving.shelf import open_shelf
     from bathyscope.steering.clause import Clause
     from bathyscope.steering.gates import FeatureGate, ProbeGate
     from bathyscope.steering.influence import InfluenceSettings, influence
@@ -238,6 +240,7 @@ _WHERE = {
     "ReLU": "bathyscope.dictionaries.relu",
     "ReadSettings": "bathyscope.vectors.contrast",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
+    "Server": "bathyscope.serving.server",
     "Shift": "bathyscope.dictionaries.shift",
     "ShiftBench": "bathyscope.evaluation.shift_bench",
     "ShiftColumn": "bathyscope.vectors.shift_column",
@@ -310,6 +313,7 @@ _WHERE = {
     "load_paired": "bathyscope.dictionaries.paired",
     "load_vector": "bathyscope.vectors.exchange",
     "match_factors": "bathyscope.evaluation.correlation_match",
+    "open_shelf": "bathyscope.serving.shelf",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
     "plane": "bathyscope.features.plane",
@@ -441,6 +445,7 @@ __all__ = [
     "ReLU",
     "ReadSettings",
     "RecoveryBench",
+    "Server",
     "Shift",
     "ShiftBench",
     "ShiftColumn",
@@ -513,6 +518,7 @@ __all__ = [
     "load_paired",
     "load_vector",
     "match_factors",
+    "open_shelf",
     "optimal_codes",
     "pair_set",
     "plane",

@@ -82,6 +82,9 @@ COMMANDS: dict[str, Entry] = {
     "vector-convert": Entry(
         "bathyscope.cli.vector_convert", "VectorConvert", "Read or write steering vectors of other tools."
     ),
+    "serve": Entry(
+        "bathyscope.cli.serve", "Serve", "Answer OpenAI's clients from a model that each request may steer."
+    ),
     "convert": Entry(
         "bathyscope.cli.convert", "Convert", "Read or write dictionaries of other tools, and check what they claim."
     ),

@@ -1,24 +1,11 @@
-"""Answers to prompts, greedy or sampled, with and without a key-value cache.
+"""Answers to prompts, greedy or sampled, with and without a key-value cache."""
 
-A loop of its own instead of `network.generate`: every row draws from its own seeded generator, so an answer does not
-depend on its batch mates, and every step is one plain call of the network, so `replace` and steering act on it.
-"""
-
-import inspect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from bathyscope.errors import ConfigError, ModelError
-from bathyscope.models.forward import prompt_of
+from bathyscope.errors import ConfigError
+from bathyscope.models.decoding import Draw, choose, next_logits, seeded
 from bathyscope.models.model import Model
-from bathyscope.models.padding import padded_inputs, padding_token
 from bathyscope.models.prompts import chat_tokens, prompt_tokens, stop_tokens
 
 __all__ = ["Generation", "chat_tokens", "generate"]
@@ -38,14 +25,6 @@ class Generation:
     """The answer without special tokens."""
     ended: bool
     """True when the model ended its answer, False when `max_new_tokens` cut it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    """How the next token is taken from the logits."""
-
-    temperature: float
-    generators: tuple[torch.Generator, ...]
 
 
 def generate(
@@ -68,8 +47,7 @@ def generate(
     """
     if max_new_tokens < 1 or batch_size < 1:
         raise ConfigError(f"max_new_tokens and batch_size must be at least 1, found {max_new_tokens} and {batch_size}")
-    if not (temperature >= 0 and math.isfinite(temperature)):
-        raise ConfigError(f"temperature must be 0 (greedy) or a positive number, found {temperature}")
+    Draw(temperature=temperature)  # refused before anything is tokenised
     if isinstance(prompts, str):
         raise ConfigError("prompts must be a list of texts, found one text; write [prompt]")
     rows = [prompt_tokens(model, prompt, chat=chat, system=system) for prompt in prompts]
@@ -78,9 +56,8 @@ def generate(
     answers: list[list[int]] = []
     for first in range(0, len(rows), batch_size):
         batch = rows[first : first + batch_size]
-        generators = tuple(_generator(seed, first + number) for number in range(len(batch)))
-        choice = _Choice(temperature=temperature, generators=generators)
-        answers += _answer(model, batch, max_new_tokens=max_new_tokens, choice=choice, stops=stops, use_cache=use_cache)
+        draws = [Draw(temperature=temperature, generator=seeded(seed, first + n)) for n in range(len(batch))]
+        answers += _answer(model, batch, max_new_tokens=max_new_tokens, draws=draws, stops=stops, use_cache=use_cache)
     return [
         _generation(model, prompt, row, answer, stops)
         for prompt, row, answer in zip(prompts, rows, answers, strict=True)
@@ -92,64 +69,25 @@ def _answer(
     rows: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
-    choice: _Choice,
+    draws: Sequence[Draw],
     stops: frozenset[int],
     use_cache: bool,
 ) -> list[list[int]]:
     """Answers to one batch of token rows. Rows that ended are fed padding until the last one ends."""
-    inputs: dict[str, Any] = {**padded_inputs(model, rows, side="left"), "use_cache": use_cache}
-    if "logits_to_keep" in inspect.signature(model.network.forward).parameters:
-        inputs["logits_to_keep"] = 1  # a long prompt's logits can be larger than the model
+    steps = next_logits(model, rows, use_cache=use_cache)
     answers: list[list[int]] = [[] for _ in rows]
     going = set(range(len(rows)))
-    with torch.no_grad(), prompt_of(inputs["input_ids"].shape[1]):
-        for _ in range(max_new_tokens):
-            output = model.network(**inputs)
-            chosen = _choose(model, output.logits[:, -1], choice)
-            for number in sorted(going):
-                answers[number].append(chosen[number])
-                if chosen[number] in stops:
-                    going.remove(number)
-            if not going:
-                break
-            step = [token if number in going else padding_token(model) for number, token in enumerate(chosen)]
-            cache = output.past_key_values if use_cache else None
-            inputs = _next_inputs(inputs, torch.tensor(step, device=model.device)[:, None], cache)
+    logits_BTV = next(steps)
+    while going:
+        fed: list[int | None] = [None] * len(rows)
+        for number in sorted(going):
+            fed[number] = token = choose(model, logits_BTV[number, -1], draws[number])
+            answers[number].append(token)
+            if token in stops or len(answers[number]) == max_new_tokens:
+                going.remove(number)
+        if going:
+            logits_BTV = steps.send(fed)
     return answers
-
-
-def _next_inputs(inputs: dict[str, Any], tokens_B1: Tensor, cache: Any) -> dict[str, Any]:
-    """The inputs of the next step: the new tokens alone behind a cache, or everything again without one."""
-    mask_BS, positions_BS = inputs["attention_mask"], inputs["position_ids"]
-    mask_BS = torch.cat([mask_BS, torch.ones_like(tokens_B1)], dim=1)
-    tokens_BS, positions_BS = tokens_B1, positions_BS[:, -1:] + 1
-    if cache is None:
-        tokens_BS = torch.cat([inputs["input_ids"], tokens_B1], dim=1)
-        positions_BS = torch.cat([inputs["position_ids"], positions_BS], dim=1)
-    changed = {"input_ids": tokens_BS, "attention_mask": mask_BS, "position_ids": positions_BS}
-    return {**inputs, **changed, "past_key_values": cache}
-
-
-def _choose(model: Model, logits_BV: Float[Tensor, "B V"], choice: _Choice) -> list[int]:
-    if bool(logits_BV.isnan().any()):
-        raise ModelError(f"{model.name} gave logits that are not numbers; lower the strength or load it as float32")
-    if choice.temperature == 0:
-        return [int(token) for token in logits_BV.argmax(dim=-1)]
-    p_BV = (logits_BV.double().cpu() / choice.temperature).softmax(dim=-1)
-    return [_draw(p_V, generator) for p_V, generator in zip(p_BV, choice.generators, strict=True)]
-
-
-def _draw(p_V: Float[Tensor, " V"], generator: torch.Generator) -> int:
-    """One token by inverting the cumulative distribution (float64) at one uniform number: rounding noise in the logits
-    moves the borders a little, it does not redraw."""
-    below_V = p_V.cumsum(dim=0)
-    uniform = torch.rand(1, generator=generator, dtype=torch.float64) * below_V[-1]
-    return min(int(torch.searchsorted(below_V, uniform, right=True)), len(p_V) - 1)
-
-
-def _generator(seed: int, number: int) -> torch.Generator:
-    state = int(np.random.SeedSequence([abs(seed), int(seed < 0), number]).generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(state)
 
 
 def _require_room(model: Model, rows: Sequence[Sequence[int]], max_new_tokens: int) -> None:

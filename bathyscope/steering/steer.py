@@ -70,6 +70,26 @@ def steer_rows(
         yield state
 
 
+def require_fit(model: Model, clause: Clause, *, force: bool = False) -> str:
+    """The hookpoint at which the clause acts; raises for a clause that `steer` refuses on this model."""
+    operation = clause.operation
+    (hookpoint,) = resolve(model, operation.hookpoint)
+    own = operation.model_identity
+    if own is not None and _weights(own) != _weights(model.identity) and not force:
+        raise ModelError(
+            f"{clause.label} comes from {own.get('name')} ({_weights(own)[:12]}), this model is "
+            f"{model.identity.get('name')} ({_weights(model.identity)[:12]}); pass force=True to attach it all the same"
+        )
+    probe_ND = torch.zeros(1, width(model, hookpoint))
+    try:
+        operation.delta(probe_ND)
+        if clause.gate is not None:
+            clause.gate.opens(probe_ND)
+    except RuntimeError as error:
+        raise ConfigError(f"{clause.label} does not fit {hookpoint} of width {probe_ND.shape[1]}: {error}") from error
+    return hookpoint
+
+
 @contextmanager
 def _attached(
     model: Model, rows: Sequence[Sequence[Operation | Clause]], *, skip_special: bool, force: bool
@@ -87,7 +107,7 @@ def _attached(
     context = _Context(model, None if everyone else len(rows), special)
     with ExitStack() as stack:
         for rank, (clause, numbers) in enumerate(of_clause.values()):
-            hookpoint = _attach_point(model, clause, force=force)
+            hookpoint = require_fit(model, clause, force=force)
             own = None if everyone else tuple(numbers)
             mover = _Mover(clause if skip_special else _with_special(clause), rank, own, context, steering)
             stack.enter_context(replace(model, {hookpoint: mover}))
@@ -188,25 +208,6 @@ class _Mover:
 
 def _with_special(clause: Clause) -> Clause:
     return dataclasses.replace(clause, where=dataclasses.replace(clause.where, special=True))
-
-
-def _attach_point(model: Model, clause: Clause, *, force: bool) -> str:
-    operation = clause.operation
-    (hookpoint,) = resolve(model, operation.hookpoint)
-    own = operation.model_identity
-    if own is not None and _weights(own) != _weights(model.identity) and not force:
-        raise ModelError(
-            f"{clause.label} comes from {own.get('name')} ({_weights(own)[:12]}), this model is "
-            f"{model.identity.get('name')} ({_weights(model.identity)[:12]}); pass force=True to attach it all the same"
-        )
-    probe_ND = torch.zeros(1, width(model, hookpoint))
-    try:
-        operation.delta(probe_ND)
-        if clause.gate is not None:
-            clause.gate.opens(probe_ND)
-    except RuntimeError as error:
-        raise ConfigError(f"{clause.label} does not fit {hookpoint} of width {probe_ND.shape[1]}: {error}") from error
-    return hookpoint
 
 
 def _weights(identity: Mapping[str, str]) -> str:
