@@ -21,10 +21,12 @@ class MaterialFile:
     """Size when unpacked; one byte more is refused."""
     sha256: str
     """Checksum when unpacked."""
-    format: Literal["gguf", "csv", "jsonl", "verses", "surahs", "questions", "programs", "analogies", "answers"]
+    format: Literal[
+        "gguf", "csv", "jsonl", "verses", "surahs", "questions", "programs", "analogies", "answers", "digits"
+    ]
     """What a reader finds: weights, a table with a header, a JSON object a line, scripture keyed `GEN.1.1` or by surah,
-    an Arrow table with a column `question`, zipped JSON lines with a program each, word analogies under headings, or an
-    Arrow table of questions with right and wrong answers."""
+    an Arrow table with a column `question`, zipped JSON lines with a program each, word analogies under headings, an
+    Arrow table of questions with right and wrong answers, or the pixels of many images of one digit."""
     part: str = ""
     """Name of this file among several, as in `catholic-bible/pt`."""
     column: str = ""

@@ -3,10 +3,10 @@
 from bathyscope.activations.store import ActivationStore
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError, ModelError
-from bathyscope.models.model import Model
+from bathyscope.models.vision import Readable
 
 
-def require_same_model(model: Model, dictionary: Dictionary | None, store: ActivationStore | None) -> None:
+def require_same_model(model: Readable, dictionary: Dictionary | None, store: ActivationStore | None) -> None:
     """Raise ModelError when dictionary or store say that they come from other weights than `model`'s."""
     claims = [("the dictionary", None if dictionary is None else dictionary.model_identity)]
     if store is not None:

@@ -31,6 +31,7 @@ NOT_TEXT = {
     "programs": "a labelled set of `bathyscope probe`",
     "analogies": "a source of `bathyscope pairs`",
     "answers": "a source of `bathyscope pairs`",
+    "digits": "a set of images (`read_digits`)",
 }
 """Formats of materials that `collect` does not read, and what they are."""
 MAX_FILE_BYTES = 1 << 20
@@ -67,7 +68,7 @@ class MaterialText:
                     yield from chapters(path, name=name, rng=rng)
                 case "jsonl":
                     yield from JsonLines(name=name, paths=(path,), column=file.column).documents(rng)
-                case "gguf" | "surahs" | "questions" | "programs" | "analogies" | "answers":
+                case "gguf" | "surahs" | "questions" | "programs" | "analogies" | "answers" | "digits":
                     raise ConfigError(f"{self.name} is {NOT_TEXT[file.format]}, not a text")
 
 
