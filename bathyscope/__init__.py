@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bathyscope.activations.beside import Adjacent, Beside
     from bathyscope.activations.collect import CollectSettings, collect
+    from bathyscope.activations.collect_images import ImageCollectSettings, collect_images
+    from bathyscope.activations.images import Images, read_digits
     from bathyscope.activations.packing import Packing
     from bathyscope.activations.pairs.analogies import Analogies
     from bathyscope.activations.pairs.answers import Answers
@@ -85,6 +87,8 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.worlds.adder import AdderSettings, train_adder
     from bathyscope.evaluation.worlds.addition import Addition
     from bathyscope.evaluation.worlds.balls import Balls, BallSettings
+    from bathyscope.evaluation.worlds.digits import DigitsSettings, train_digits
+    from bathyscope.evaluation.worlds.segments import drawn_digits
     from bathyscope.evaluation.worlds.settings import WorldSettings
     from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
@@ -106,6 +110,8 @@ if TYPE_CHECKING:
     from bathyscope.features.text_search import FeatureText, TextSearch
     from bathyscope.models.generate import generate
     from bathyscope.models.load import load_model
+    from bathyscope.models.vision import ImageModel, load_image_model
+    from bathyscope.models.visual_words import VisualWords, fit_words
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
     from bathyscope.steering.clause import Clause
@@ -160,6 +166,7 @@ _WHERE = {
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Decay": "bathyscope.steering.schedules",
     "Dictionary": "bathyscope.dictionaries.dictionary",
+    "DigitsSettings": "bathyscope.evaluation.worlds.digits",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
     "EndpointWriter": "bathyscope.models.writers.endpoint",
     "Enforce": "bathyscope.steering.operations.enforce",
@@ -174,7 +181,10 @@ _WHERE = {
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
+    "ImageCollectSettings": "bathyscope.activations.collect_images",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
+    "ImageModel": "bathyscope.models.vision",
+    "Images": "bathyscope.activations.images",
     "IndexSettings": "bathyscope.features.settings",
     "InfluenceSettings": "bathyscope.steering.influence",
     "JudgeSettings": "bathyscope.explanations.scores.judged",
@@ -234,6 +244,7 @@ _WHERE = {
     "Toward": "bathyscope.steering.schedules",
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
+    "VisualWords": "bathyscope.models.visual_words",
     "WordScoreSettings": "bathyscope.explanations.scores.half",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
@@ -249,16 +260,19 @@ _WHERE = {
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
     "collapse": "bathyscope.dictionaries.collapse",
     "collect": "bathyscope.activations.collect",
+    "collect_images": "bathyscope.activations.collect_images",
     "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
     "completeness": "bathyscope.evaluation.completeness",
     "draw_pairs": "bathyscope.activations.pairs.draw",
+    "drawn_digits": "bathyscope.evaluation.worlds.segments",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
     "export": "bathyscope.web.export",
     "fidelity": "bathyscope.evaluation.fidelity",
     "find_concepts": "bathyscope.evaluation.concepts",
+    "fit_words": "bathyscope.models.visual_words",
     "generate": "bathyscope.models.generate",
     "identifiability": "bathyscope.evaluation.identifiability.report",
     "index_features": "bathyscope.features.index",
@@ -273,6 +287,7 @@ _WHERE = {
     "learn_online": "bathyscope.dictionaries.solvers.online_learning",
     "learn_shifts": "bathyscope.dictionaries.shifts.learn",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
+    "load_image_model": "bathyscope.models.vision",
     "load_model": "bathyscope.models.load",
     "load_paired": "bathyscope.dictionaries.paired",
     "match_factors": "bathyscope.evaluation.correlation_match",
@@ -282,6 +297,7 @@ _WHERE = {
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "random_subspace": "bathyscope.circuits.subspace",
+    "read_digits": "bathyscope.activations.images",
     "read_pairs": "bathyscope.activations.pairs.lines",
     "read_template": "bathyscope.activations.pairs.template",
     "recode": "bathyscope.dictionaries.solvers.recode",
@@ -302,6 +318,7 @@ _WHERE = {
     "support_report": "bathyscope.evaluation.identifiability.supports",
     "train": "bathyscope.dictionaries.train",
     "train_adder": "bathyscope.evaluation.worlds.adder",
+    "train_digits": "bathyscope.evaluation.worlds.digits",
     "train_many": "bathyscope.dictionaries.train_many",
     "train_paired": "bathyscope.dictionaries.paired",
     "typical_norm": "bathyscope.steering.operations.strength",
@@ -343,6 +360,7 @@ __all__ = [
     "Crosscoder",
     "Decay",
     "Dictionary",
+    "DigitsSettings",
     "EndToEnd",
     "EndpointWriter",
     "Enforce",
@@ -357,7 +375,10 @@ __all__ = [
     "Frozen",
     "Gated",
     "IdentifiabilitySettings",
+    "ImageCollectSettings",
     "ImageEncoderSettings",
+    "ImageModel",
+    "Images",
     "IndexSettings",
     "InfluenceSettings",
     "JudgeSettings",
@@ -417,6 +438,7 @@ __all__ = [
     "Toward",
     "TrainSettings",
     "Transcoder",
+    "VisualWords",
     "WordScoreSettings",
     "World",
     "WorldSettings",
@@ -432,16 +454,19 @@ __all__ = [
     "check_dictionary",
     "collapse",
     "collect",
+    "collect_images",
     "collect_pairs",
     "compare",
     "completeness",
     "draw_pairs",
+    "drawn_digits",
     "exchanges",
     "explain",
     "explained",
     "export",
     "fidelity",
     "find_concepts",
+    "fit_words",
     "generate",
     "identifiability",
     "index_features",
@@ -456,6 +481,7 @@ __all__ = [
     "learn_online",
     "learn_shifts",
     "load_dictionary",
+    "load_image_model",
     "load_model",
     "load_paired",
     "match_factors",
@@ -465,6 +491,7 @@ __all__ = [
     "probe",
     "random_dictionary",
     "random_subspace",
+    "read_digits",
     "read_pairs",
     "read_template",
     "recode",
@@ -485,6 +512,7 @@ __all__ = [
     "support_report",
     "train",
     "train_adder",
+    "train_digits",
     "train_many",
     "train_paired",
     "typical_norm",

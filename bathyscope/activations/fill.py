@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ CHECKPOINT_SECONDS = 30.0
 """Longest time between checkpoints: what an interrupted job loses at most. Changes no byte of the result."""
 
 
+@runtime_checkable
 class Batch(Protocol):
     """The N real tokens of one forward, in stream order."""
 

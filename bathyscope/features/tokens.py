@@ -1,7 +1,7 @@
 """Tokens as the bytes they stand for, and as strings to look at.
 
-Knows the three spellings of vocabularies (byte-level BPE, SentencePiece, plain words) and visual words. Text is never decoded and
-encoded again: strings come from ids through bytes, so a character cut in two by the tokenizer survives.
+Knows the three spellings of vocabularies (byte-level BPE, SentencePiece, plain words) and visual words. Text is never
+decoded and encoded again: strings come from ids through bytes, so a character cut in two by the tokenizer survives.
 """
 
 import re
