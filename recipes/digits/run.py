@@ -55,7 +55,7 @@ class DigitsRecipeSettings:
 
     source: Literal["handwritten", "drawn"] = "handwritten"
     """Which images: the material `mnist`, or digits of seven segments."""
-    n_drawn: int = 1000
+    n_drawn: int = 800
     """Number of drawn images."""
     network: DigitsSettings = field(default_factory=DigitsSettings)
     """The network and how it is trained; the images that it does not see are held out throughout."""
@@ -77,7 +77,6 @@ class DigitsRecipeSettings:
 
 SMALL = DigitsRecipeSettings(
     source="drawn",
-    n_drawn=800,
     network=DigitsSettings(
         patch_size=7,
         n_layers=2,
@@ -87,7 +86,7 @@ SMALL = DigitsRecipeSettings(
         n_words=48,
         held_out=0.25,
         max_shift=0,
-        n_steps=300,
+        n_steps=200,
         batch_size=50,
         lr=4e-3,
         checkpoint_every=100,
@@ -125,7 +124,9 @@ class Looked:
 def made(settings: DigitsRecipeSettings, out: Path) -> Material:
     """Network, activations, dictionary and index, from their folders or made there."""
     network, seed = settings.network, settings.seed
-    images = read_digits() if settings.source == "handwritten" else drawn_digits(settings.n_drawn, seed=seed)
+    images = (
+        read_digits() if settings.source == "handwritten" else drawn_digits(settings.n_drawn, seed=seed, max_shift=1)
+    )
     model = train_digits(images, network, out=out / "network")
     split = ImageCollectSettings(held_out=network.held_out, seed=network.seed)
     store = collect_images(model, images, out=out / "activations", hookpoint=settings.hookpoint, settings=split)

@@ -25,6 +25,18 @@ def test_an_image_holds_its_digit_at_one_brightness():
     assert images.sha256 != drawn_digits(30, seed=1).sha256
 
 
-def test_no_image_is_refused():
-    with pytest.raises(ConfigError, match="n_images is 0"):
-        drawn_digits(0, seed=0)
+def test_a_digit_is_off_the_middle_by_no_more_than_asked():
+    middle = drawn_digits(40, seed=0, max_shift=0)
+    for digit in range(10):
+        own = middle.pixels_NHW[middle.labels_N == digit] > 0
+        assert len(torch.unique(own, dim=0)) == 1
+    moved = drawn_digits(40, seed=0, max_shift=1)
+    reach = torch.nn.functional.max_pool2d((middle.pixels_NHW > 0).float(), 3, stride=1, padding=1)
+    eights = moved.labels_N == 8
+    assert bool(eights.any()) and bool(((moved.pixels_NHW[eights] > 0).float() <= reach[eights]).all())
+
+
+@pytest.mark.parametrize(("n_images", "max_shift"), [(0, 1), (3, -1), (3, 5)])
+def test_no_image_and_a_digit_outside_it_are_refused(n_images, max_shift):
+    with pytest.raises(ConfigError, match=r"expected at least 1 and from 0 to 4"):
+        drawn_digits(n_images, seed=0, max_shift=max_shift)
