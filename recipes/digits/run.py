@@ -1,7 +1,7 @@
 """Digits: the same store, dictionary and index over a vision transformer, and whether features are about the picture.
 
     .venv/bin/python recipes/digits/run.py            # handwritten digits, about ten minutes on one core
-    .venv/bin/python recipes/digits/run.py --small    # drawn digits, half a minute, no download
+    .venv/bin/python recipes/digits/run.py --small    # drawn digits, about ten seconds, no download
 
 Writes `runs/recipes/digits` (network, activations, dictionary, features, `scores` with all figures and `sheet.png`) and
 compares with `expected.json`.
@@ -28,7 +28,7 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings, train
 from bathyscope.evaluation.expected import outside, read_expected
-from bathyscope.evaluation.intervals import bootstrap
+from bathyscope.evaluation.intervals import Interval, bootstrap, resampled
 from bathyscope.evaluation.nulls import random_dictionary
 from bathyscope.evaluation.pictures import tiled, write_png
 from bathyscope.evaluation.probes import mean_over_groups, weighted_auroc
@@ -43,6 +43,7 @@ HERE = Path(__file__).parent
 SHEET = "sheet.png"
 CHUNK_IMAGES = 128
 HIGH = 0.8
+N_RESAMPLES = 200
 MIN_IMAGES = 10
 """Images of the choosing half on which a unit is active at least, to be counted."""
 Responses = Callable[[Tensor], Tensor]
@@ -229,23 +230,36 @@ def _look(
 def _scores(
     name: str, looked: Looked, labels: list[Int[np.ndarray, " N"]], settings: DigitsRecipeSettings
 ) -> Iterator[Score]:
-    """Means over units that are active on enough images of the choosing half, with intervals over units."""
-    active = np.flatnonzero((looked.peaks[0] > 0).sum(0) >= MIN_IMAGES)
-    about = np.array([auroc_of_best_class(looked, labels, unit) for unit in active])
-    pure = np.array([purity(looked, unit) for unit in active])
-    values = {"AUROC of its class": about, f"share above {HIGH}": about > HIGH, "patch purity": pure}
-    for metric, each in values.items():
-        sums = np.stack([each.astype(np.float64), np.ones(len(active))], axis=1)
-        interval = bootstrap(sums, lambda t: t[..., 0] / t[..., 1], seed=settings.seed)
-        yield score(name, metric, interval, unit="units", split="reporting half")
+    """Means over units that are active on enough images of the choosing half.
+
+    AUROC varies with the images, which all units share: its intervals come from resampling images. Purity is counted on
+    each unit's own patches, and its interval comes from resampling units.
+    """
+    active = np.flatnonzero((looked.peaks[0] > 0).sum(0) >= MIN_IMAGES).tolist()
+    n_images = len(labels[1])
+    weights_RN = np.concatenate([np.ones((1, n_images)), resampled(n_images, N_RESAMPLES, settings.seed)])
+    about_UR = np.stack([auroc_of_best_class(looked, labels, unit, weights_RN) for unit in active])
+    for metric, each_UR in {"AUROC of its class": about_UR, f"share above {HIGH}": about_UR > HIGH}.items():
+        value, *others = np.nanmean(each_UR, axis=0).tolist()
+        low, high = np.quantile(others, [0.025, 0.975]).tolist()
+        interval = Interval(value=value, low=low, high=high, n=n_images)
+        yield score(name, metric, interval, unit="images", split="reporting half")
+    sums_U2 = np.array([[purity(looked, unit), 1.0] for unit in active])
+    interval = bootstrap(sums_U2, lambda t: t[..., 0] / t[..., 1], seed=settings.seed)
+    yield score(name, "patch purity", interval, unit="units", split="reporting half")
 
 
-def auroc_of_best_class(looked: Looked, labels: list[Int[np.ndarray, " N"]], unit: int) -> float:
-    """P(peak on an image of the class > peak on another one): class chosen on one half, figure from the other."""
+def auroc_of_best_class(
+    looked: Looked, labels: list[Int[np.ndarray, " N"]], unit: int, weights_RN: Float[np.ndarray, "R N"]
+) -> Float[np.ndarray, " R"]:
+    """P(peak on an image of the class > peak on another one), class chosen on one half, on the other half's images.
+
+    One figure for each row of weights of these images.
+    """
     choosing, reporting = (peaks[:, unit].astype(np.float64) for peaks in looked.peaks)
     digits = np.unique(labels[0])
     best = digits[int(np.argmax([_auroc(choosing, labels[0] == digit) for digit in digits]))]
-    return _auroc(reporting, labels[1] == best)
+    return weighted_auroc(reporting, labels[1] == best, weights_RN)
 
 
 def _auroc(scores_N: Float[np.ndarray, " N"], labels_N: Bool[np.ndarray, " N"]) -> float:
