@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bathyscope.activations.beside import Adjacent, Beside
     from bathyscope.activations.collect import CollectSettings, collect
+    from bathyscope.activations.collect_images import ImageCollectSettings, collect_images
+    from bathyscope.activations.images import Images, read_digits
     from bathyscope.activations.packing import Packing
     from bathyscope.activations.pairs.analogies import Analogies
     from bathyscope.activations.pairs.answers import Answers
@@ -86,6 +88,8 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.worlds.adder import AdderSettings, train_adder
     from bathyscope.evaluation.worlds.addition import Addition
     from bathyscope.evaluation.worlds.balls import Balls, BallSettings
+    from bathyscope.evaluation.worlds.digits import DigitsSettings, train_digits
+    from bathyscope.evaluation.worlds.segments import drawn_digits
     from bathyscope.evaluation.worlds.settings import WorldSettings
     from bathyscope.evaluation.worlds.shifts import ShiftWorld, ShiftWorldSettings
     from bathyscope.evaluation.worlds.world import World
@@ -107,6 +111,8 @@ if TYPE_CHECKING:
     from bathyscope.features.text_search import FeatureText, TextSearch
     from bathyscope.models.generate import generate
     from bathyscope.models.load import load_model
+    from bathyscope.models.vision import ImageModel, load_image_model
+    from bathyscope.models.visual_words import VisualWords, fit_words
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
     from bathyscope.serving.server import Server
@@ -181,6 +187,7 @@ _WHERE = {
     "DenoisedDiffMean": "bathyscope.vectors.denoised",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "DiffMean": "bathyscope.vectors.diff_mean",
+    "DigitsSettings": "bathyscope.evaluation.worlds.digits",
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
     "EndpointWriter": "bathyscope.models.writers.endpoint",
     "Enforce": "bathyscope.steering.operations.enforce",
@@ -195,7 +202,10 @@ _WHERE = {
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
+    "ImageCollectSettings": "bathyscope.activations.collect_images",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
+    "ImageModel": "bathyscope.models.vision",
+    "Images": "bathyscope.activations.images",
     "IndexSettings": "bathyscope.features.settings",
     "InfluenceSettings": "bathyscope.steering.influence",
     "JudgeSettings": "bathyscope.explanations.scores.judged",
@@ -266,6 +276,7 @@ _WHERE = {
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
     "VectorSettings": "bathyscope.vectors.learn",
+    "VisualWords": "bathyscope.models.visual_words",
     "WordScoreSettings": "bathyscope.explanations.scores.half",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
@@ -281,12 +292,14 @@ _WHERE = {
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
     "collapse": "bathyscope.dictionaries.collapse",
     "collect": "bathyscope.activations.collect",
+    "collect_images": "bathyscope.activations.collect_images",
     "collect_pairs": "bathyscope.activations.pairs.collect",
     "compare": "bathyscope.evaluation.compare",
     "completeness": "bathyscope.evaluation.completeness",
     "contrast_of_pairs": "bathyscope.vectors.contrast",
     "contrast_of_texts": "bathyscope.vectors.contrast",
     "draw_pairs": "bathyscope.activations.pairs.draw",
+    "drawn_digits": "bathyscope.evaluation.worlds.segments",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
@@ -294,6 +307,7 @@ _WHERE = {
     "export_vector": "bathyscope.vectors.exchange",
     "fidelity": "bathyscope.evaluation.fidelity",
     "find_concepts": "bathyscope.evaluation.concepts",
+    "fit_words": "bathyscope.models.visual_words",
     "generate": "bathyscope.models.generate",
     "identifiability": "bathyscope.evaluation.identifiability.report",
     "index_features": "bathyscope.features.index",
@@ -309,6 +323,7 @@ _WHERE = {
     "learn_shifts": "bathyscope.dictionaries.shifts.learn",
     "learn_vector": "bathyscope.vectors.learn",
     "load_dictionary": "bathyscope.dictionaries.dictionary",
+    "load_image_model": "bathyscope.models.vision",
     "load_model": "bathyscope.models.load",
     "load_paired": "bathyscope.dictionaries.paired",
     "load_vector": "bathyscope.vectors.exchange",
@@ -320,6 +335,7 @@ _WHERE = {
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "random_subspace": "bathyscope.circuits.subspace",
+    "read_digits": "bathyscope.activations.images",
     "read_labelled": "bathyscope.evaluation.definitions",
     "read_pairs": "bathyscope.activations.pairs.lines",
     "read_template": "bathyscope.activations.pairs.template",
@@ -341,6 +357,7 @@ _WHERE = {
     "support_report": "bathyscope.evaluation.identifiability.supports",
     "train": "bathyscope.dictionaries.train",
     "train_adder": "bathyscope.evaluation.worlds.adder",
+    "train_digits": "bathyscope.evaluation.worlds.digits",
     "train_many": "bathyscope.dictionaries.train_many",
     "train_paired": "bathyscope.dictionaries.paired",
     "typical_norm": "bathyscope.steering.operations.strength",
@@ -386,6 +403,7 @@ __all__ = [
     "DenoisedDiffMean",
     "Dictionary",
     "DiffMean",
+    "DigitsSettings",
     "EndToEnd",
     "EndpointWriter",
     "Enforce",
@@ -400,7 +418,10 @@ __all__ = [
     "Frozen",
     "Gated",
     "IdentifiabilitySettings",
+    "ImageCollectSettings",
     "ImageEncoderSettings",
+    "ImageModel",
+    "Images",
     "IndexSettings",
     "InfluenceSettings",
     "JudgeSettings",
@@ -471,6 +492,7 @@ __all__ = [
     "TrainSettings",
     "Transcoder",
     "VectorSettings",
+    "VisualWords",
     "WordScoreSettings",
     "World",
     "WorldSettings",
@@ -486,12 +508,14 @@ __all__ = [
     "check_dictionary",
     "collapse",
     "collect",
+    "collect_images",
     "collect_pairs",
     "compare",
     "completeness",
     "contrast_of_pairs",
     "contrast_of_texts",
     "draw_pairs",
+    "drawn_digits",
     "exchanges",
     "explain",
     "explained",
@@ -499,6 +523,7 @@ __all__ = [
     "export_vector",
     "fidelity",
     "find_concepts",
+    "fit_words",
     "generate",
     "identifiability",
     "index_features",
@@ -514,6 +539,7 @@ __all__ = [
     "learn_shifts",
     "learn_vector",
     "load_dictionary",
+    "load_image_model",
     "load_model",
     "load_paired",
     "load_vector",
@@ -525,6 +551,7 @@ __all__ = [
     "probe",
     "random_dictionary",
     "random_subspace",
+    "read_digits",
     "read_labelled",
     "read_pairs",
     "read_template",
@@ -546,6 +573,7 @@ __all__ = [
     "support_report",
     "train",
     "train_adder",
+    "train_digits",
     "train_many",
     "train_paired",
     "typical_norm",

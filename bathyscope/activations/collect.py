@@ -1,31 +1,27 @@
 """`collect`: run a model over text and keep its activations at some hookpoints on disk.
 
 One forward per batch for all hookpoints, ended behind the last one. The stream of batches is a function of text, seed
-and settings, so an interrupted job walks through it again without the model and goes on where its last shard ended.
+and settings; how it fills a store, and goes on after an interruption, is known to `fill`.
 """
 
-import itertools
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from bathyscope import artifacts, progress, runtime
-from bathyscope.activations.masks import Mask
+from bathyscope import artifacts, runtime
+from bathyscope.activations.fill import Filled, Plan, fill
 from bathyscope.activations.packing import Packing, TokenBatch, TokenStream, check_packing
 from bathyscope.activations.shards import TORCH_DTYPES, Dtype
 from bathyscope.activations.store import COLUMNS, KIND, SCHEMA, ActivationStore
 from bathyscope.activations.text import OpenText, Text, open_text, readable
-from bathyscope.activations.writer import StoreWriter, tokens_by_source
+from bathyscope.activations.writer import tokens_by_source
 from bathyscope.artifacts import Draft, Recipe
 from bathyscope.config import to_json
-from bathyscope.errors import ConfigError, ModelError
+from bathyscope.errors import ConfigError
 from bathyscope.models.hookpoints import resolve, width
 from bathyscope.models.hooks import run
 from bathyscope.models.model import Model
@@ -33,12 +29,6 @@ from bathyscope.models.packing import packed_inputs
 from bathyscope.models.prompts import special_tokens
 
 log = logging.getLogger(__name__)
-
-MAX_SHARD_BYTES = 1 << 30
-"""Memory for the shard that is being filled, all hookpoints together; wide or many hookpoints make smaller shards."""
-
-CHECKPOINT_SECONDS = 30.0
-"""Longest time between checkpoints: what an interrupted job loses at most. Changes no byte of the result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +116,19 @@ class _Job:
     settings: CollectSettings
 
     @property
-    def dtype(self) -> torch.dtype:
-        return TORCH_DTYPES[self.settings.dtype]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row at all hookpoints."""
-        return sum(self.widths.values()) * self.dtype.itemsize
-
-    @property
-    def shard_rows(self) -> int:
-        """Rows that a shard may hold; at least those of one batch."""
-        packing = self.settings.packing
-        fitting = min(self.settings.shard_rows, MAX_SHARD_BYTES // self.row_bytes)
-        return max(fitting, packing.rows_per_batch * packing.context)
+    def plan(self) -> Plan:
+        """How the store is filled."""
+        settings, packing = self.settings, self.settings.packing
+        return Plan(
+            model=self.model.name,
+            widths=self.widths,
+            dtype=TORCH_DTYPES[settings.dtype],
+            shard_rows=settings.shard_rows,
+            batch_tokens=packing.rows_per_batch * packing.context,
+            n_tokens=self.n_tokens,
+            special=special_tokens(self.model) if settings.mask_special else (),
+            sink_multiple=settings.sink_multiple,
+        )
 
 
 def _check(job: _Job, out: Path) -> None:
@@ -150,82 +139,29 @@ def _check(job: _Job, out: Path) -> None:
     token_bytes = 2 * sum(kind.itemsize for kind in COLUMNS.values())
     partial = out.with_name(out.name + ".partial")
     written = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file()) if partial.exists() else 0
-    scratch = min(job.n_tokens, job.shard_rows) * job.row_bytes
-    runtime.require_disk(out, max(0, job.n_tokens * (job.row_bytes + token_bytes) + scratch - written))
+    plan = job.plan
+    scratch = min(job.n_tokens, plan.capacity) * plan.row_bytes
+    runtime.require_disk(out, max(0, job.n_tokens * (plan.row_bytes + token_bytes) + scratch - written))
 
 
 def _collect(job: _Job, work: Draft) -> None:
-    """Fill the draft from its last checkpoint to the end of the stream."""
-    state = work.state() or {"batches": 0, "mask": {}, "writer": {}}
-    settings = job.settings
-    special = special_tokens(job.model) if settings.mask_special else ()
-    mask = Mask(special, sink_multiple=settings.sink_multiple, state=state["mask"])
-    writer = StoreWriter(
-        work.path,
-        work.checkpoint_path,
-        widths=job.widths,
-        dtype=job.dtype,
-        capacity=job.shard_rows,
-        state=state["writer"],
-    )
-    stream = TokenStream(job.model, job.text, packing=settings.packing, seed=settings.seed, n_tokens=job.n_tokens)
-    pace = _Pace(work, total=job.n_tokens, done=writer.n_tokens)
-    n_batches = state["batches"]
-    for batch in itertools.islice(stream, n_batches, None):
-        before = {"batches": n_batches, "mask": mask.state()}
-        x_ND = _forward(job.model, list(job.widths), batch)
-        kept_N = mask.kept(batch.tokens_N, x_ND)
-        if not writer.has_room(int(kept_N.sum())):
-            writer.close_shard()
-            _checkpoint(work, writer, before, pace)
-        rows = {name: _stored(name, x[torch.from_numpy(kept_N).to(x.device)], job.dtype) for name, x in x_ND.items()}
-        columns = {"tokens": batch.tokens_N, "documents": batch.documents_N, "positions": batch.positions_N}
-        writer.add(rows, **columns, kept=kept_N)
-        n_batches += 1
-        pace.report(writer.n_tokens)
-        if pace.is_due:
-            writer.save()
-            _checkpoint(work, writer, {"batches": n_batches, "mask": mask.state()}, pace)
-    if not writer.n_rows:
-        raise ConfigError(f"no token is kept: all {writer.n_tokens} are special or masked; choose other text or masks")
-    writer.close_shard()
-    _checkpoint(work, writer, {"batches": n_batches, "mask": mask.state()}, pace)
-    _finish(job, work, writer, stream, mask)
-
-
-def _checkpoint(work: Draft, writer: StoreWriter, state: Mapping[str, Any], pace: "_Pace") -> None:
-    work.checkpoint({**state, "writer": writer.state()})
-    pace.note(writer.n_tokens)
+    """Fill the draft from its last checkpoint to the end of the text."""
+    packing, seed = job.settings.packing, job.settings.seed
+    stream = TokenStream(job.model, job.text, packing=packing, seed=seed, n_tokens=job.n_tokens)
+    filled = fill(work, stream, lambda batch: _forward(job.model, list(job.widths), batch), job.plan)
+    _finish(job, work, stream, filled)
 
 
 def _forward(model: Model, hookpoints: list[str], batch: TokenBatch) -> dict[str, Float[Tensor, "N _"]]:
-    """Hookpoint → activations of the batch's real tokens. Raises ModelError when one of them is not finite."""
+    """Hookpoint → activations of the batch's real tokens."""
     inputs = packed_inputs(batch.tokens_BS.to(model.device), batch.segments_BS.to(model.device))
     real_BS = batch.real_BS.to(model.device)
-    x_ND = {name: x_BSD[real_BS] for name, x_BSD in run(model, inputs, hookpoints).items()}
-    for name, x in x_ND.items():
-        if not bool(torch.isfinite(x).all()):
-            raise ModelError(
-                f"{name}: activations of {model.name} hold NaN or infinity; load the model in float32 or bfloat16, "
-                "or choose another hookpoint"
-            )
-    return x_ND
+    return {name: x_BSD[real_BS] for name, x_BSD in run(model, inputs, hookpoints).items()}
 
 
-def _stored(name: str, x_ND: Float[Tensor, "N D"], dtype: torch.dtype) -> Float[Tensor, "N D"]:
-    """`x_ND` in the stored type. Raises ConfigError when the type cannot hold it."""
-    rows_ND = x_ND.to(dtype).cpu()
-    if bool(torch.isinf(rows_ND).any()):
-        largest = float(x_ND.abs().max())
-        raise ConfigError(
-            f"{name}: an activation of {largest:,.0f} does not fit {str(dtype).removeprefix('torch.')} "
-            f"(at most {torch.finfo(dtype).max:,.0f}); collect with dtype bfloat16"
-        )
-    return rows_ND
-
-
-def _finish(job: _Job, work: Draft, writer: StoreWriter, stream: TokenStream, mask: Mask) -> None:
+def _finish(job: _Job, work: Draft, stream: TokenStream, filled: Filled) -> None:
     """Write index, sources and token columns; say what a user should know about the result."""
+    writer = filled.writer
     if writer.n_tokens < job.n_tokens:
         log.warning("the text has %d tokens, %d were asked: all of them are taken", writer.n_tokens, job.n_tokens)
     tokens = tokens_by_source(work.checkpoint_path, stream.document_sources, n_sources=len(job.text.sources))
@@ -248,32 +184,6 @@ def _finish(job: _Job, work: Draft, writer: StoreWriter, stream: TokenStream, ma
         "special_tokens": sorted(special_tokens(job.model)),
         "mask_special": job.settings.mask_special,
         "sink_multiple": job.settings.sink_multiple,
-        **mask.state(),
+        **filled.mask.state(),
     }
     writer.finish(index=index, sources=stream.labels)
-
-
-class _Pace:
-    """How fast this sitting goes: wall-clock figures, which never reach hashed files."""
-
-    def __init__(self, work: Draft, *, total: int, done: int) -> None:
-        self._work, self._total, self._first = work, total, done
-        self._started = self._noted = time.monotonic()
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the last checkpoint is so long ago that another is worth its while."""
-        return time.monotonic() - self._noted > CHECKPOINT_SECONDS
-
-    def report(self, done: int) -> None:
-        """Tell the progress sink."""
-        progress.report("collect", done, self._total, "tokens", tokens_per_second=self._tokens_per_second(done))
-
-    def note(self, done: int) -> None:
-        """A checkpoint was made: log the pace."""
-        self._noted = time.monotonic()
-        self._work.log(stage="collect", tokens=done, tokens_per_second=self._tokens_per_second(done))
-
-    def _tokens_per_second(self, done: int) -> float:
-        seconds = time.monotonic() - self._started
-        return round((done - self._first) / seconds, 1) if seconds > 0 else 0.0

@@ -32,6 +32,7 @@ NOT_TEXT = {
     "analogies": "a source of `bathyscope pairs`",
     "answers": "a source of `bathyscope pairs`",
     "unsafe": "read by `bathyscope bench defence` alone",
+    "digits": "a set of images (`read_digits`)",
 }
 """Formats of materials that `collect` does not read, and what they are."""
 MAX_FILE_BYTES = 1 << 20
@@ -68,7 +69,7 @@ class MaterialText:
                     yield from chapters(path, name=name, rng=rng)
                 case "jsonl":
                     yield from JsonLines(name=name, paths=(path,), column=file.column).documents(rng)
-                case "gguf" | "surahs" | "questions" | "programs" | "analogies" | "answers" | "unsafe":
+                case "gguf" | "surahs" | "questions" | "programs" | "analogies" | "answers" | "unsafe" | "digits":
                     raise ConfigError(f"{self.name} is {NOT_TEXT[file.format]}, not a text")
 
 

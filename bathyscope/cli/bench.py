@@ -13,6 +13,7 @@ from bathyscope.evaluation.language_bench import SCORES, LanguageBench, bench_la
 from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, RecoveryBench, bench_recovery
 from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
 from bathyscope.explanations.bench import ExplanationBench, bench_explanations
+from bathyscope.studies.defence import DefenceBench, bench_defence
 from bathyscope.studies.steering import SteeringBench, bench_steering
 
 What = (
@@ -22,6 +23,7 @@ What = (
     | Annotated[ExplanationBench, tyro.conf.subcommand("explanations", default=ExplanationBench())]
     | Annotated[LanguageBench, tyro.conf.subcommand("language", default=LanguageBench())]
     | Annotated[SteeringBench, tyro.conf.subcommand("steering", default=SteeringBench())]
+    | Annotated[DefenceBench, tyro.conf.subcommand("defence", default=DefenceBench())]
 )
 """Every bench, with its default settings."""
 
@@ -54,6 +56,9 @@ def run(config: Bench) -> None:
         case SteeringBench():
             run_folder = config.out or Path("runs/bench/steering")
             rows, out = bench_steering(config.what, out=run_folder), run_folder / SCORES
+        case DefenceBench():
+            run_folder = config.out or Path("runs/bench/defence")
+            rows, out = bench_defence(config.what, out=run_folder), run_folder / SCORES
     if config.json:
         show_scores(rows, as_json=True)
     else:

@@ -49,6 +49,7 @@ from bathyscope.features.layout import TableWriter
 from bathyscope.features.reader import FeatureIndex
 from bathyscope.files import write_atomic
 from bathyscope.models.model import Model
+from bathyscope.models.vision import Readable
 
 __all__ = ["Explanations", "FiringInformation", "MutualInformation", "Word", "explain"]
 
@@ -63,7 +64,7 @@ def explain(
     index: FeatureIndex,
     method: MutualInformation = DEFAULT,
     *,
-    model: Model,
+    model: Readable,
     dictionary: Dictionary,
     activations: ActivationStore | None = None,
     firing: FiringInformation = FIRING,
@@ -73,11 +74,11 @@ def explain(
 
     With `activations` (the store that was indexed) words are read off the explaining half of its documents, and name
     the features; without, only directions are put into words. Raises ConfigError or ModelError when index,
-    dictionary, activations and model do not belong together.
+    dictionary, activations and model do not belong together, or the model has no words.
     """
     out = index.path.parent / KIND if out is None else Path(out)
     _require_match(index, model, dictionary, activations)
-    job = _Job(index, method, firing, model, dictionary, activations)
+    job = _Job(index, method, firing, with_words(model), dictionary, activations)
     if not artifacts.is_finished(out, job.recipe()):
         if activations is None:
             log.info("no activations given: features are put into words by their directions alone")
@@ -244,8 +245,18 @@ def _summary(job: _Job, text: _OfText | None, directions: DirectionWords, lens: 
     return found
 
 
+def with_words(model: Readable) -> Model:
+    """The model, if it is one of language. Raises ModelError for another."""
+    if isinstance(model, Model):
+        return model
+    raise ModelError(
+        f"{model.name} reads images: it has no unembedding, and its features cannot be put into words; search its "
+        "index by the patches that features peak on, or by neighbours"
+    )
+
+
 def _require_match(
-    index: FeatureIndex, model: Model, dictionary: Dictionary, activations: ActivationStore | None
+    index: FeatureIndex, model: Readable, dictionary: Dictionary, activations: ActivationStore | None
 ) -> None:
     require_same_model(model, dictionary, activations)
     if index.summary["dictionary"] != dictionary.digest:

@@ -14,18 +14,18 @@ from bathyscope.features.corpus import Corpus
 from bathyscope.features.density import FiringSums, cluster_size, density
 from bathyscope.features.encode import Encoded
 from bathyscope.features.examples import GROUPS, Examples, choose_examples
-from bathyscope.features.logits import LogitTokens, logit_tokens
+from bathyscope.features.logits import LogitTokens, logit_tokens, writes_logits
 from bathyscope.features.neighbours import cofiring_neighbours, decoder_neighbours
 from bathyscope.features.postings import Block
 from bathyscope.features.settings import IndexSettings
 from bathyscope.features.statistics import Statistics, firing_sums, statistics
-from bathyscope.models.model import Model
+from bathyscope.models.vision import Readable
 
 Columns = dict[str, Any]
 
 
 def write_tables(
-    model: Model, dictionary: Dictionary, corpus: Corpus, encoded: Encoded, *, work: Draft, settings: IndexSettings
+    model: Readable, dictionary: Dictionary, corpus: Corpus, encoded: Encoded, *, work: Draft, settings: IndexSettings
 ) -> Int[np.ndarray, " M"]:
     """Write `examples.parquet` and `features.parquet`; returns the token ids that stand in lists of logits."""
     figures, sums = write_examples(corpus, encoded, work=work, settings=settings)
@@ -94,9 +94,9 @@ def _figure_columns(figures: list[Statistics]) -> Columns:
     }
 
 
-def _logit_columns(model: Model, dictionary: Dictionary, settings: IndexSettings) -> Columns:
-    """Empty lists for a dictionary that is not as wide as the residual stream: it has no way to the logits."""
-    if dictionary.d_model == model.d_model:
+def _logit_columns(model: Readable, dictionary: Dictionary, settings: IndexSettings) -> Columns:
+    """Empty lists where directions have no way to the logits of tokens, see `writes_logits`."""
+    if writes_logits(model, dictionary):
         found = logit_tokens(model, dictionary.W_dec, n=settings.n_logits)
     else:
         tokens, values = np.zeros((dictionary.n_features, 0), dtype=np.int64), np.zeros((dictionary.n_features, 0))

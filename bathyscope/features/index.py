@@ -26,6 +26,7 @@ from bathyscope.features import layout
 from bathyscope.features.columns import write_tables
 from bathyscope.features.corpus import Corpus, stored_corpus
 from bathyscope.features.encode import FRESH, Encoded, encode
+from bathyscope.features.logits import writes_logits
 from bathyscope.features.reader import KIND, Example, FeatureIndex, FeatureRow
 from bathyscope.features.settings import DEFAULTS, IndexSettings
 from bathyscope.features.tokens import TokenTable
@@ -33,6 +34,7 @@ from bathyscope.features.words import COUNTED_TOKENS, save_counts, text_words
 from bathyscope.files import write_atomic
 from bathyscope.models.hookpoints import width
 from bathyscope.models.model import Model
+from bathyscope.models.vision import ImageModel, Readable
 
 __all__ = ["Example", "FeatureIndex", "FeatureRow", "IndexSettings", "index_features"]
 
@@ -44,7 +46,7 @@ NOTES = {
 
 
 def index_features(
-    model: Model,
+    model: Readable,
     dictionary: Dictionary,
     text: ActivationStore | Text,
     *,
@@ -54,7 +56,7 @@ def index_features(
     """The index of `dictionary` over `text`, in the folder `out` (kind `features`).
 
     `text` is an activation store, whose `settings.split` documents are indexed, or anything that `collect` reads, of
-    which the first `settings.n_tokens` tokens are indexed whole.
+    which the first `settings.n_tokens` tokens are indexed whole; of an image model, a store of `collect_images`.
     Raises ConfigError or ModelError when store, dictionary and model do not belong together.
     """
     dictionary.require_selection("an index of features")
@@ -70,6 +72,7 @@ def index_features(
             with artifacts.draft(out, recipe) as work:
                 _index(job, work, hookpoint=hookpoint, split=settings.split)
         else:
+            assert isinstance(model, Model)  # `_hookpoint` refuses others
             with artifacts.draft(out, recipe) as work:
                 store = _collected(model, text, hookpoint, work=work, settings=settings)
                 job = _Job(model, dictionary, store, _corpus(store, hookpoint, "all", tile=settings.window), settings)
@@ -81,7 +84,7 @@ def index_features(
 class _Job:
     """What one call was asked for."""
 
-    model: Model
+    model: Readable
     dictionary: Dictionary
     store: ActivationStore
     corpus: Corpus
@@ -102,7 +105,7 @@ def _index(job: _Job, work: Draft, *, hookpoint: str, split: Split) -> None:
 
 def _write_text(job: _Job, work: Draft) -> TokenTable:
     """Write what text is rendered and vocabularies are made from; returns the table of tokens."""
-    vocabulary = TokenTable.of(job.model.tokenizer)
+    vocabulary = TokenTable.of_model(job.model)
     vocabulary.save(work.path / layout.VOCABULARY_FILE)
     np.save(work.path / layout.TOKENS_FILE, job.corpus.tokens)
     np.save(work.path / layout.DOCUMENTS_FILE, job.corpus.documents)
@@ -129,7 +132,7 @@ def _summary(job: _Job, encoded: Encoded) -> dict[str, Any]:
         "l0": round(float(n_fires.sum()) / corpus.n_rows, 4),
         "window": job.settings.window,
         "cofiring_tokens": len(encoded.cofiring_counts),
-        "writes_logits": job.dictionary.d_model == job.model.d_model,
+        "writes_logits": writes_logits(job.model, job.dictionary),
     }
 
 
@@ -156,7 +159,7 @@ def _collected(model: Model, text: Text, hookpoint: str, *, work: Draft, setting
 
 
 def _recipe(
-    model: Model, dictionary: Dictionary, text: ActivationStore | Text, hookpoint: str, settings: IndexSettings
+    model: Readable, dictionary: Dictionary, text: ActivationStore | Text, hookpoint: str, settings: IndexSettings
 ) -> Recipe:
     config = {
         "settings": settings,
@@ -173,10 +176,12 @@ def _recipe(
     return Recipe(kind=KIND, config=config, seed=settings.seed, parents=parents, materials=tuple(materials))
 
 
-def _hookpoint(model: Model, dictionary: Dictionary, text: ActivationStore | Text) -> str:
+def _hookpoint(model: Readable, dictionary: Dictionary, text: ActivationStore | Text) -> str:
     """Where the dictionary reads: its own hookpoint, or the store's only one. Raises ConfigError when they disagree."""
     if isinstance(text, ActivationStore):
         return shared_hookpoint(dictionary, text)
+    if isinstance(model, ImageModel):
+        raise ConfigError(f"{model.name} reads images, not text: index the store that `collect_images` made of them")
     if dictionary.hookpoint is None:
         raise ConfigError("the dictionary does not say which hookpoint it reads; index an activation store instead")
     require_width(dictionary, dictionary.hookpoint, width(model, dictionary.hookpoint))

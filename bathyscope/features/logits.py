@@ -1,6 +1,7 @@
 """Tokens that a direction raises and lowers most: through the final norm and the unembedding (logit lens)."""
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -8,8 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathyscope import progress
+from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.models.model import Model
 from bathyscope.models.unembed import final_norm, unembedding
+from bathyscope.models.vision import Readable
 
 CHUNK_LOGITS = 1 << 24
 """Logits held at once (64 MB in float32)."""
@@ -24,6 +27,11 @@ class LogitTokens:
     bottom_tokens: Int[np.ndarray, "F n"]
     """Lowest first."""
     bottom_logits: Float[np.ndarray, "F n"]
+
+
+def writes_logits(model: Readable, dictionary: Dictionary) -> TypeGuard[Model]:
+    """Whether directions have a way to logits of tokens: they write into the residual stream of a language model."""
+    return isinstance(model, Model) and dictionary.d_model == model.d_model
 
 
 def logit_tokens(model: Model, directions_FD: Float[Tensor, "F D"], *, n: int) -> LogitTokens:

@@ -1,7 +1,7 @@
 """Tokens as the bytes they stand for, and as strings to look at.
 
-Knows the three spellings of vocabularies (byte-level BPE, SentencePiece, plain words). Text is never decoded and
-encoded again: strings come from ids through bytes, so a character cut in two by the tokenizer survives.
+Knows the three spellings of vocabularies (byte-level BPE, SentencePiece, plain words) and visual words. Text is never
+decoded and encoded again: strings come from ids through bytes, so a character cut in two by the tokenizer survives.
 """
 
 import re
@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bathyscope.errors import ArtifactError
+from bathyscope.models.model import Model
+from bathyscope.models.vision import ImageModel, Readable
 
 _HEX = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _ESCAPED = re.compile("[\udc80-\udcff]+")
@@ -36,6 +38,15 @@ class TokenTable:
         spell = _speller([piece for i, piece in enumerate(spelled) if i not in literal])
         pieces = tuple(literal[i].encode() if i in literal else spell(piece or "") for i, piece in enumerate(spelled))
         return cls(pieces, frozenset(int(i) for i in tokenizer.all_special_ids))
+
+    @classmethod
+    def of_model(cls, model: Readable) -> "TokenTable":
+        """What a model's tokens read as: its tokenizer's pieces, or its visual words."""
+        match model:
+            case Model():
+                return cls.of(model.tokenizer)
+            case ImageModel():
+                return cls(model.words.pieces(), frozenset({model.words.class_token}))
 
     @classmethod
     def load(cls, file: Path) -> "TokenTable":

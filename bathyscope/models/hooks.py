@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from bathyscope.errors import ModelError
 from bathyscope.models.forward import announced, around_forward
 from bathyscope.models.hookpoints import resolve
-from bathyscope.models.model import Model
 from bathyscope.models.outputs import activation_of, with_activation
+from bathyscope.models.vision import Readable
 
 Replacement = Callable[[Tensor], Tensor | None]
 """x_BSD → the tensor to go on with, of the same shape and dtype, or None for no change. Must not write into x_BSD.
@@ -54,7 +54,7 @@ _recordings: WeakKeyDictionary[nn.Module, list[_Recording]] = WeakKeyDictionary(
 
 
 @contextmanager
-def record(model: Model, hookpoints: str | Sequence[str], *, stop: bool = True) -> Iterator[dict[str, Tensor]]:
+def record(model: Readable, hookpoints: str | Sequence[str], *, stop: bool = True) -> Iterator[dict[str, Tensor]]:
     """A dict that holds, after each forward of `model.network` in the block, hookpoint → activation [B, S, D].
 
     Keys are module paths in order of execution, globs and TransformerLens names resolved. Tensors keep their gradient
@@ -74,7 +74,7 @@ def record(model: Model, hookpoints: str | Sequence[str], *, stop: bool = True) 
 
 
 def run(
-    model: Model, inputs: Int[Tensor, "B S"] | Mapping[str, Any], hookpoints: str | Sequence[str]
+    model: Readable, inputs: Int[Tensor, "B S"] | Mapping[str, Any], hookpoints: str | Sequence[str]
 ) -> dict[str, Float[Tensor, "B S D"]]:
     """Hookpoint → activation [B, S, D] of one forward without gradients, ended behind the last hookpoint.
 
@@ -84,12 +84,12 @@ def run(
     keywords: dict[str, Any] = {"input_ids": inputs} if isinstance(inputs, Tensor) else dict(inputs)
     keywords = {name: v.to(model.device) if isinstance(v, Tensor) else v for name, v in keywords.items()}
     with record(model, hookpoints) as recorded, torch.no_grad():
-        model.network(**{"use_cache": False, **keywords})
+        model.network(**{**model.reading, **keywords})
     return {name: recorded[name] for name in _resolve_all(model, hookpoints)}
 
 
 @contextmanager
-def replace(model: Model, replacements: Mapping[str, Replacement]) -> Iterator[None]:
+def replace(model: Readable, replacements: Mapping[str, Replacement]) -> Iterator[None]:
     """Pass the activation at each hookpoint through its function in every forward inside the block.
 
     Keys are whatever `resolve` takes (a glob applies its function to each match). Several functions on one hookpoint,
@@ -106,7 +106,7 @@ def replace(model: Model, replacements: Mapping[str, Replacement]) -> Iterator[N
         yield
 
 
-def _resolve_all(model: Model, hookpoints: str | Sequence[str]) -> list[str]:
+def _resolve_all(model: Readable, hookpoints: str | Sequence[str]) -> list[str]:
     """Every hookpoint meant, once, in the order asked."""
     patterns = [hookpoints] if isinstance(hookpoints, str) else list(hookpoints)
     if not patterns:

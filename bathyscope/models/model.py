@@ -5,7 +5,7 @@ Knows which part of the network is the decoder body; knows nothing of files, hoo
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 else:  # importing transformers takes a second
     PreTrainedModel, PreTrainedTokenizerBase = nn.Module, Any
+
+
+class Trial(NamedTuple):
+    """A small batch that shows what a network's modules put out."""
+
+    inputs: Mapping[str, Any]
+    """Keyword inputs of the body, two rows."""
+    n_positions: int
+    """S of the [2, S, D] tensors that hookpoints return for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -70,3 +79,13 @@ class Model:
     def dtype(self) -> torch.dtype:
         """Type of weights and activations."""
         return self.network.dtype
+
+    @property
+    def reading(self) -> Mapping[str, Any]:
+        """Keyword inputs of every forward that only reads: no cache is kept."""
+        return {"use_cache": False}
+
+    def trial(self) -> Trial:
+        """Two rows of three tokens."""
+        tokens_BS = torch.zeros(2, 3, dtype=torch.long, device=self.device)
+        return Trial({"input_ids": tokens_BS, **self.reading}, 3)

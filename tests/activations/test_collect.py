@@ -17,6 +17,7 @@ from tiny import tiny_model
 
 from bathyscope import progress, runtime
 from bathyscope.activations import collect as module
+from bathyscope.activations import fill
 from bathyscope.activations.collect import CollectSettings, collect
 from bathyscope.activations.packing import TokenStream
 from bathyscope.activations.store import ActivationStore
@@ -119,7 +120,7 @@ def test_shards_are_of_bounded_size(store) -> None:
 
 
 def test_wide_rows_make_smaller_shards(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "MAX_SHARD_BYTES", 150 * (32 + 48) * 2)
+    monkeypatch.setattr(fill, "MAX_SHARD_BYTES", 150 * (32 + 48) * 2)
     store = make_store(tmp_path / "a")
     assert 100 < max(shard["rows"] for shard in store.description["shards"]) <= 150
 
@@ -141,7 +142,7 @@ def test_a_finished_folder_is_opened_without_the_model(store, monkeypatch) -> No
 def test_an_interrupted_job_resumes_to_the_same_bytes(
     store, tmp_path, monkeypatch, n_batches, checkpoint_seconds
 ) -> None:
-    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", checkpoint_seconds)
+    monkeypatch.setattr(fill, "CHECKPOINT_SECONDS", checkpoint_seconds)
     out = tmp_path / "activations"
     calls = interrupt_after(monkeypatch, n_batches)
     with pytest.raises(Interrupted):
@@ -156,7 +157,7 @@ def test_an_interrupted_job_resumes_to_the_same_bytes(
 
 
 def test_a_job_interrupted_at_every_batch_still_ends_with_the_same_bytes(store, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fill, "CHECKPOINT_SECONDS", 0.0)
     for _ in range(100):
         interrupt_after(monkeypatch, 1)
         try:
@@ -168,7 +169,7 @@ def test_a_job_interrupted_at_every_batch_still_ends_with_the_same_bytes(store, 
 
 
 def test_what_was_written_behind_the_checkpoint_is_cut_off(store, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fill, "CHECKPOINT_SECONDS", 0.0)
     interrupt_after(monkeypatch, 6)
     with pytest.raises(Interrupted):
         make_store(tmp_path / "a")
@@ -185,10 +186,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from bathyscope import progress
-from bathyscope.activations import collect
+from bathyscope.activations import fill
 from activations.small_store import make_store
 
-collect.CHECKPOINT_SECONDS = 0.0
+fill.CHECKPOINT_SECONDS = 0.0
 steps = []
 
 def sink(step):

@@ -4,8 +4,6 @@ The network is an ordinary Hugging Face one, so that everything else of this lib
 given to `load_model`. Knows nothing of where in the network anything is computed.
 """
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from bathyscope import artifacts, progress
-from bathyscope.artifacts import Draft, Recipe
-from bathyscope.dictionaries.checkpoint import METRICS
-from bathyscope.dictionaries.optimiser_state import restore_step, save_step
+from bathyscope import artifacts
+from bathyscope.artifacts import Recipe
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.worlds.addition import PROMPT, VOCABULARY, Addition
+from bathyscope.evaluation.worlds.training import Schedule, slice_of_pass, train_network
 from bathyscope.evaluation.worlds.world import own_seed
 from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
@@ -57,16 +54,22 @@ class AdderSettings:
     """Steps between checkpoints and lines of metrics.jsonl."""
 
     def __post_init__(self) -> None:
-        sizes = (self.n_layers, self.d_model, self.n_heads, self.n_steps, self.batch_size, self.checkpoint_every)
+        sizes = (self.n_layers, self.d_model, self.n_heads, self.batch_size)
         if min(sizes) < 1 or self.d_model % self.n_heads:
-            raise ConfigError("sizes and steps are at least 1, and d_model is a multiple of n_heads")
-        if self.lr <= 0 or self.weight_decay < 0:
-            raise ConfigError(f"lr is {self.lr} and weight_decay {self.weight_decay}: expected a positive lr")
+            raise ConfigError("sizes are at least 1, and d_model is a multiple of n_heads")
+        _ = self.schedule  # which refuses steps and rates that are none
 
     @property
     def world(self) -> Addition:
         """What is learnt."""
         return Addition(base=self.base)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its steps."""
+        return Schedule(
+            n_steps=self.n_steps, lr=self.lr, weight_decay=self.weight_decay, checkpoint_every=self.checkpoint_every
+        )
 
 
 def train_adder(settings: AdderSettings, *, out: Path) -> Model:
@@ -74,9 +77,12 @@ def train_adder(settings: AdderSettings, *, out: Path) -> Model:
     recipe = Recipe(kind="model", config=settings, seed=settings.seed)
     if not artifacts.is_finished(out, recipe):
         with artifacts.draft(out, recipe) as work:
-            training = _Training(settings)
-            training.go_on(work)
-            _save(training.network, work.path)
+            network = new_network(settings).train()
+            lessons = _Lessons(settings, network)
+            train_network(
+                network, settings.schedule, loss=lessons.loss, figures=lessons.figures, stage="adder", work=work
+            )
+            _save(network, work.path)
     return load_model(out)
 
 
@@ -135,65 +141,34 @@ def new_network(settings: AdderSettings) -> Any:
         return GPT2LMHeadModel(config)
 
 
-class _Training:
-    """A network, its optimiser and how far they are."""
+class _Lessons:
+    """The sums that a network is taught with, and those that it is asked."""
 
-    def __init__(self, settings: AdderSettings) -> None:
-        self.settings, self.step = settings, 0
-        self.network: Any = new_network(settings).train()
-        self._named: dict[str, nn.Parameter] = dict(self.network.named_parameters())
+    def __init__(self, settings: AdderSettings, network: Any) -> None:
+        self._settings, self._network = settings, network
         rows_NS = settings.world.rows(settings.world.sums())
         self._rows_MS, self._held_out_MS = (rows_NS[part] for part in _split(settings))
-        groups = [
-            {"params": [p for p in self._named.values() if p.ndim > 1], "weight_decay": settings.weight_decay},
-            {"params": [p for p in self._named.values() if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self._adam = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.98))
 
-    def go_on(self, work: Draft) -> None:
-        """Take the steps that are left, from the last checkpoint on."""
-        settings, self.step = self.settings, restore_step(work, self._named, self._adam)
-        while self.step < settings.n_steps:
-            loss = self._one_step()
-            self.step += 1
-            if self.step % settings.checkpoint_every == 0 or self.step == settings.n_steps:
-                right = float(is_right(self.network, self._held_out_MS).double().mean())
-                figures = {"loss": float(loss.detach()), "held_out_accuracy": right}
-                with (work.path / METRICS).open("a") as file:
-                    file.write(json.dumps({"step": self.step, **figures}) + "\n")
-                progress.report("adder", self.step, settings.n_steps, "steps", **figures)
-                save_step(work, self._named, self._adam, step=self.step)
+    def loss(self, step: int) -> Tensor:
+        """Cross-entropy of the answers in the batch of this step."""
+        n, size = len(self._rows_MS), self._settings.batch_size
+        rows_BS = self._rows_MS[slice_of_pass(step, n=n, size=size, order=self._order)]
+        logits_BAV = _logits(self._network, rows_BS)
+        return nn.functional.cross_entropy(logits_BAV.flatten(0, 1), rows_BS[:, PROMPT:].flatten())
 
-    def _one_step(self) -> Tensor:
-        for group in self._adam.param_groups:
-            group["lr"] = self.settings.lr * _share_of_rate(self.step, self.settings.n_steps)
-        rows_BS = self._batch()
-        logits_BAV = _logits(self.network, rows_BS)
-        loss = nn.functional.cross_entropy(logits_BAV.flatten(0, 1), rows_BS[:, PROMPT:].flatten())
-        self._adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self._named.values(), 1.0)
-        self._adam.step()
-        return loss
+    def figures(self) -> dict[str, float]:
+        """Share of the held-out sums that the network answers rightly."""
+        return {"held_out_accuracy": float(is_right(self._network, self._held_out_MS).double().mean())}
 
-    def _batch(self) -> Int[Tensor, "B S"]:
-        """The batch of this step: a slice of the pass's own random order, so that nothing needs to be remembered."""
-        n, size = len(self._rows_MS), min(self.settings.batch_size, len(self._rows_MS))
-        n_per_pass = n // size
-        seed = own_seed(f"adder pass {self.step // n_per_pass}", self.settings.seed)
-        order_M = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-        first = self.step % n_per_pass * size
-        return self._rows_MS[order_M[first : first + size]]
+    def _order(self, number: int) -> Int[Tensor, " M"]:
+        seed = own_seed(f"adder pass {number}", self._settings.seed)
+        return torch.randperm(len(self._rows_MS), generator=torch.Generator().manual_seed(seed))
 
 
 def _logits(network: Any, rows_BS: Int[Tensor, "B S"]) -> Float[Tensor, "B A V"]:
     """Logits of the answer's digits, each given the right digits before it."""
     hidden_BSD = network.get_decoder()(input_ids=rows_BS[:, :-1], use_cache=False).last_hidden_state
     return network.get_output_embeddings()(hidden_BSD[:, PROMPT - 1 :])
-
-
-def _share_of_rate(step: int, n_steps: int) -> float:
-    return min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
 
 
 def _save(network: Any, folder: Path) -> None:
