@@ -26,8 +26,8 @@ class MaterialFile:
     ]
     """What a reader finds: weights, a table with a header, a JSON object a line, scripture keyed `GEN.1.1` or by surah,
     an Arrow table with a column `question`, zipped JSON lines with a program each, word analogies under headings, an
-    Arrow table of questions with right and wrong answers, texts that only the measuring of defences opens, or the pixels
-    of many images of one digit."""
+    Arrow table of questions with right and wrong answers, texts that only the measuring of defences opens, or the
+    pixels of many images of one digit."""
     part: str = ""
     """Name of this file among several, as in `catholic-bible/pt`."""
     column: str = ""
