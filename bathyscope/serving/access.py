@@ -8,7 +8,7 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from http.client import HTTPMessage
+from email.message import Message
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -56,7 +56,7 @@ class Access:
         own = LOCAL_NAMES if is_local else () if _is_any(settings.host) else (settings.host,)
         self._hosts = frozenset(name.lower() for name in (*own, *settings.allowed_hosts))
 
-    def check(self, headers: HTTPMessage, *, needs_token: bool) -> None:
+    def check(self, headers: Message, *, needs_token: bool) -> None:
         """Raises Refused (403 for Host or Origin, 401 for the token)."""
         hosts = headers.get_all("Host") or []
         host = hosts[0] if len(hosts) == 1 else ""
@@ -94,7 +94,7 @@ def _name(address: str) -> str:
         return ""
 
 
-def _bears(headers: HTTPMessage, token: str) -> bool:
+def _bears(headers: Message, token: str) -> bool:
     given: Sequence[str] = headers.get_all("Authorization") or []
     if len(given) != 1:
         return False

@@ -52,8 +52,8 @@ class Door(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         """Silence of a client is bounded."""
-        self.timeout = self.desk.limits.idle_seconds
         super().setup()
+        self.connection.settimeout(self.desk.limits.idle_seconds)
 
     def do_GET(self) -> None:
         """Health and models."""
@@ -63,7 +63,7 @@ class Door(BaseHTTPRequestHandler):
         """Completions."""
         self._serve()
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *_: Any) -> None:  # noqa: A002  (the standard library's name)
         """In place of what the standard library prints of idle connections and malformed requests, text included."""
         log.debug("a connection was idle or did not speak HTTP")
 

@@ -77,7 +77,7 @@ class BallsRecipeSettings:
     n_sparse_steps: int = 600
     """Steps for unknown targets."""
     n_starts: int = 3
-    """Start weights that are tried for known targets of four balls or more, where one start may fail; the loss chooses."""
+    """Start weights that are tried for known targets of four balls or more, where one may fail; the loss chooses."""
     batch_size: int = 64
     """Pairs per step."""
     seeds: tuple[int, ...] = (0, 1, 2)

@@ -122,7 +122,7 @@ def new_network(images: Images, settings: DigitsSettings) -> Any:
         image_size=images.pixels_NHW.shape[1],
         patch_size=settings.patch_size,
         num_channels=1,
-        num_labels=int(images.labels_N.max()) + 1,
+        id2label={number: str(number) for number in range(int(images.labels_N.max()) + 1)},
         hidden_size=settings.d_model,
         num_hidden_layers=settings.n_layers,
         num_attention_heads=settings.n_heads,
