@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.completeness import CompletenessSettings, completeness
     from bathyscope.evaluation.concepts import ConceptSettings, find_concepts
     from bathyscope.evaluation.correlation_match import match_factors
-    from bathyscope.evaluation.definitions import read_labelled
+    from bathyscope.evaluation.definitions import read_labelled, topic_definitions
     from bathyscope.evaluation.fidelity import FidelitySettings, fidelity
     from bathyscope.evaluation.identifiability.report import identifiability
     from bathyscope.evaluation.identifiability.settings import IdentifiabilitySettings, KnownConcepts
@@ -85,6 +85,12 @@ if TYPE_CHECKING:
     from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
     from bathyscope.evaluation.splitting import SplittingSettings, splitting
     from bathyscope.evaluation.stability import StabilitySettings, stability, stability_table
+    from bathyscope.evaluation.steering.judges.asked import AskedJudge
+    from bathyscope.evaluation.steering.judges.likelihood import FluencyJudge, Likelihoods, RelationJudge
+    from bathyscope.evaluation.steering.judges.meaning import MeaningJudge
+    from bathyscope.evaluation.steering.judges.words import WordsJudge
+    from bathyscope.evaluation.steering.rate_trials import Comparison, rate_trials
+    from bathyscope.evaluation.steering.side_effects import SideEffectSettings, side_effects
     from bathyscope.evaluation.worlds.adder import AdderSettings, train_adder
     from bathyscope.evaluation.worlds.addition import Addition
     from bathyscope.evaluation.worlds.balls import Balls, BallSettings
@@ -117,6 +123,7 @@ if TYPE_CHECKING:
     from bathyscope.models.writers.local import LocalWriter
     from bathyscope.serving.server import Server
     from bathyscope.serving.shelf import open_shelf
+    from bathyscope.steering.arm import Arm
     from bathyscope.steering.clause import Clause
     from bathyscope.steering.gates import FeatureGate, ProbeGate
     from bathyscope.steering.influence import InfluenceSettings, influence
@@ -134,6 +141,9 @@ if TYPE_CHECKING:
     from bathyscope.steering.positions import Positions
     from bathyscope.steering.schedules import Decay, Ramp, Toward
     from bathyscope.steering.steer import steer, steer_rows
+    from bathyscope.steering.trials import TrialSettings, run_trials
+    from bathyscope.studies.defence import DefenceBench, bench_defence
+    from bathyscope.studies.steering import SteeringBench, bench_steering
     from bathyscope.vectors.contrast import Contrast, ReadSettings, contrast_of_pairs, contrast_of_texts
     from bathyscope.vectors.decoder_row import DecoderRow
     from bathyscope.vectors.denoised import DenoisedDiffMean
@@ -164,7 +174,9 @@ _WHERE = {
     "Amplify": "bathyscope.steering.operations.amplify",
     "Analogies": "bathyscope.activations.pairs.analogies",
     "Answers": "bathyscope.activations.pairs.answers",
+    "Arm": "bathyscope.steering.arm",
     "Ask": "bathyscope.activations.pairs.counterfactuals",
+    "AskedJudge": "bathyscope.evaluation.steering.judges.asked",
     "AttributionSettings": "bathyscope.circuits.attribution",
     "BallSettings": "bathyscope.evaluation.worlds.balls",
     "Balls": "bathyscope.evaluation.worlds.balls",
@@ -177,6 +189,7 @@ _WHERE = {
     "Codes": "bathyscope.dictionaries.dictionary",
     "CollectSettings": "bathyscope.activations.collect",
     "Compared": "bathyscope.evaluation.compare",
+    "Comparison": "bathyscope.evaluation.steering.rate_trials",
     "CompletenessSettings": "bathyscope.evaluation.completeness",
     "ConceptSettings": "bathyscope.evaluation.concepts",
     "Contrast": "bathyscope.vectors.contrast",
@@ -184,6 +197,7 @@ _WHERE = {
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Decay": "bathyscope.steering.schedules",
     "DecoderRow": "bathyscope.vectors.decoder_row",
+    "DefenceBench": "bathyscope.studies.defence",
     "DenoisedDiffMean": "bathyscope.vectors.denoised",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "DiffMean": "bathyscope.vectors.diff_mean",
@@ -199,6 +213,7 @@ _WHERE = {
     "FidelitySettings": "bathyscope.evaluation.fidelity",
     "FiringInformation": "bathyscope.explanations.firing_information",
     "Fista": "bathyscope.dictionaries.solvers.fista",
+    "FluencyJudge": "bathyscope.evaluation.steering.judges.likelihood",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
@@ -216,10 +231,12 @@ _WHERE = {
     "LabelledText": "bathyscope.evaluation.labelled",
     "LanguageSettings": "bathyscope.evaluation.languages",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
+    "Likelihoods": "bathyscope.evaluation.steering.judges.likelihood",
     "LocalWriter": "bathyscope.models.writers.local",
     "LogisticProbe": "bathyscope.vectors.logistic",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
+    "MeaningJudge": "bathyscope.evaluation.steering.judges.meaning",
     "MemberSettings": "bathyscope.dictionaries.train_many",
     "Mixture": "bathyscope.activations.text",
     "MultiMax": "bathyscope.vectors.multimax",
@@ -250,6 +267,7 @@ _WHERE = {
     "ReLU": "bathyscope.dictionaries.relu",
     "ReadSettings": "bathyscope.vectors.contrast",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
+    "RelationJudge": "bathyscope.evaluation.steering.judges.likelihood",
     "Server": "bathyscope.serving.server",
     "Shift": "bathyscope.dictionaries.shift",
     "ShiftBench": "bathyscope.evaluation.shift_bench",
@@ -258,10 +276,12 @@ _WHERE = {
     "ShiftSettings": "bathyscope.dictionaries.shifts.settings",
     "ShiftWorld": "bathyscope.evaluation.worlds.shifts",
     "ShiftWorldSettings": "bathyscope.evaluation.worlds.shifts",
+    "SideEffectSettings": "bathyscope.evaluation.steering.side_effects",
     "Site": "bathyscope.circuits.subspace",
     "SparseChange": "bathyscope.dictionaries.paired",
     "SplittingSettings": "bathyscope.evaluation.splitting",
     "StabilitySettings": "bathyscope.evaluation.stability",
+    "SteeringBench": "bathyscope.studies.steering",
     "SteeringVector": "bathyscope.vectors.vector",
     "Strength": "bathyscope.steering.operations.strength",
     "Subspace": "bathyscope.circuits.subspace",
@@ -275,9 +295,11 @@ _WHERE = {
     "Toward": "bathyscope.steering.schedules",
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
+    "TrialSettings": "bathyscope.steering.trials",
     "VectorSettings": "bathyscope.vectors.learn",
     "VisualWords": "bathyscope.models.visual_words",
     "WordScoreSettings": "bathyscope.explanations.scores.half",
+    "WordsJudge": "bathyscope.evaluation.steering.judges.words",
     "World": "bathyscope.evaluation.worlds.world",
     "WorldSettings": "bathyscope.evaluation.worlds.settings",
     "WriteSettings": "bathyscope.explanations.written",
@@ -285,9 +307,11 @@ _WHERE = {
     "absorption": "bathyscope.evaluation.absorption",
     "align": "bathyscope.circuits.alignment",
     "attribute": "bathyscope.circuits.attribution",
+    "bench_defence": "bathyscope.studies.defence",
     "bench_explanations": "bathyscope.explanations.bench",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
+    "bench_steering": "bathyscope.studies.steering",
     "by_transition": "bathyscope.activations.pairs.pair",
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
     "collapse": "bathyscope.dictionaries.collapse",
@@ -335,6 +359,7 @@ _WHERE = {
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "random_subspace": "bathyscope.circuits.subspace",
+    "rate_trials": "bathyscope.evaluation.steering.rate_trials",
     "read_digits": "bathyscope.activations.images",
     "read_labelled": "bathyscope.evaluation.definitions",
     "read_pairs": "bathyscope.activations.pairs.lines",
@@ -342,12 +367,14 @@ _WHERE = {
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
     "refine_online": "bathyscope.dictionaries.solvers.online_learning",
+    "run_trials": "bathyscope.steering.trials",
     "score_words": "bathyscope.explanations.scores.score_words",
     "search_activation": "bathyscope.features.search",
     "search_prompts": "bathyscope.features.search",
     "search_token": "bathyscope.features.search",
     "search_words": "bathyscope.explanations.search",
     "shifts_of": "bathyscope.dictionaries.shifts.pairs",
+    "side_effects": "bathyscope.evaluation.steering.side_effects",
     "split_signs": "bathyscope.dictionaries.signs",
     "splitting": "bathyscope.evaluation.splitting",
     "stability": "bathyscope.evaluation.stability",
@@ -355,6 +382,7 @@ _WHERE = {
     "steer": "bathyscope.steering.steer",
     "steer_rows": "bathyscope.steering.steer",
     "support_report": "bathyscope.evaluation.identifiability.supports",
+    "topic_definitions": "bathyscope.evaluation.definitions",
     "train": "bathyscope.dictionaries.train",
     "train_adder": "bathyscope.evaluation.worlds.adder",
     "train_digits": "bathyscope.evaluation.worlds.digits",
@@ -380,7 +408,9 @@ __all__ = [
     "Amplify",
     "Analogies",
     "Answers",
+    "Arm",
     "Ask",
+    "AskedJudge",
     "AttributionSettings",
     "BallSettings",
     "Balls",
@@ -393,6 +423,7 @@ __all__ = [
     "Codes",
     "CollectSettings",
     "Compared",
+    "Comparison",
     "CompletenessSettings",
     "ConceptSettings",
     "Contrast",
@@ -400,6 +431,7 @@ __all__ = [
     "Crosscoder",
     "Decay",
     "DecoderRow",
+    "DefenceBench",
     "DenoisedDiffMean",
     "Dictionary",
     "DiffMean",
@@ -415,6 +447,7 @@ __all__ = [
     "FidelitySettings",
     "FiringInformation",
     "Fista",
+    "FluencyJudge",
     "Frozen",
     "Gated",
     "IdentifiabilitySettings",
@@ -432,10 +465,12 @@ __all__ = [
     "LabelledText",
     "LanguageSettings",
     "LatentScaling",
+    "Likelihoods",
     "LocalWriter",
     "LogisticProbe",
     "MatchingPursuit",
     "Matryoshka",
+    "MeaningJudge",
     "MemberSettings",
     "Mixture",
     "MultiMax",
@@ -466,6 +501,7 @@ __all__ = [
     "ReLU",
     "ReadSettings",
     "RecoveryBench",
+    "RelationJudge",
     "Server",
     "Shift",
     "ShiftBench",
@@ -474,10 +510,12 @@ __all__ = [
     "ShiftSettings",
     "ShiftWorld",
     "ShiftWorldSettings",
+    "SideEffectSettings",
     "Site",
     "SparseChange",
     "SplittingSettings",
     "StabilitySettings",
+    "SteeringBench",
     "SteeringVector",
     "Strength",
     "Subspace",
@@ -491,9 +529,11 @@ __all__ = [
     "Toward",
     "TrainSettings",
     "Transcoder",
+    "TrialSettings",
     "VectorSettings",
     "VisualWords",
     "WordScoreSettings",
+    "WordsJudge",
     "World",
     "WorldSettings",
     "WriteSettings",
@@ -501,9 +541,11 @@ __all__ = [
     "absorption",
     "align",
     "attribute",
+    "bench_defence",
     "bench_explanations",
     "bench_recovery",
     "bench_shifts",
+    "bench_steering",
     "by_transition",
     "check_dictionary",
     "collapse",
@@ -551,6 +593,7 @@ __all__ = [
     "probe",
     "random_dictionary",
     "random_subspace",
+    "rate_trials",
     "read_digits",
     "read_labelled",
     "read_pairs",
@@ -558,12 +601,14 @@ __all__ = [
     "recode",
     "recovery",
     "refine_online",
+    "run_trials",
     "score_words",
     "search_activation",
     "search_prompts",
     "search_token",
     "search_words",
     "shifts_of",
+    "side_effects",
     "split_signs",
     "splitting",
     "stability",
@@ -571,6 +616,7 @@ __all__ = [
     "steer",
     "steer_rows",
     "support_report",
+    "topic_definitions",
     "train",
     "train_adder",
     "train_digits",
