@@ -33,7 +33,7 @@ class Serve(Command):
     dictionary: tuple[str, ...] = ()
     """Dictionaries whose features requests may name; each is called as its folder is."""
     vectors: tuple[Path, ...] = ()
-    """Safetensors files of directions; their metadata entry `hookpoint` says where they act."""
+    """Folders of kind `vector`, or safetensors files of directions with their `hookpoint` in the metadata."""
     steer: Path | None = None
     """JSON file with the `steer` list of requests that carry none (many harnesses cannot send one)."""
     access: AccessSettings = field(default_factory=AccessSettings)

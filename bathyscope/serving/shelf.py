@@ -21,6 +21,7 @@ from bathyscope.steering.operations.add import Add
 from bathyscope.steering.operations.amplify import Amplify
 from bathyscope.steering.operations.strength import Strength, typical_norm
 from bathyscope.steering.steer import require_fit
+from bathyscope.vectors.exchange import load_vector
 
 T = TypeVar("T")
 
@@ -59,13 +60,13 @@ class Shelf:
 
 
 def open_shelf(model: Model, *, dictionaries: Sequence[str] = (), vectors: Sequence[Path] = ()) -> Shelf:
-    """Open folders (or Hub ids) of dictionaries and safetensors files of vectors, and see that they fit the model.
+    """Open folders (or Hub ids) of dictionaries, folders or safetensors files of vectors; see that they fit the model.
 
     Raises what `load_dictionary` raises, ArtifactError for a file that holds no vectors, ConfigError for two things of
     one name, and ModelError or ConfigError for what does not fit the model.
     """
     opened = [(Path(place).name, load_dictionary(place)) for place in dictionaries]
-    found = [pair for file in vectors for pair in read_vectors(file)]
+    found = [pair for place in vectors for pair in (learnt_vectors(place) if place.is_dir() else read_vectors(place))]
     return fill_shelf(model, dictionaries=opened, vectors=found)
 
 
@@ -82,6 +83,16 @@ def fill_shelf(
     places = {dictionary.hookpoint for dictionary in named.values()} | {v.hookpoint for v in directions.values()}
     norms = {place: typical_norm(model, place, NEUTRAL) for place in sorted(place for place in places if place)}
     return Shelf(dictionaries=named, vectors=directions, norms=norms)
+
+
+def learnt_vectors(folder: Path) -> list[tuple[str, Vector]]:
+    """The directions of a folder of kind `vector`: named after it, and with several after their hookpoints, too."""
+    vector = load_vector(folder)
+    alone = len(vector.hookpoints) == 1
+    return [
+        (folder.name if alone else f"{folder.name}@{at}", Vector(direction_D=vector.direction(at), hookpoint=at))
+        for at in vector.hookpoints
+    ]
 
 
 def read_vectors(file: Path) -> list[tuple[str, Vector]]:

@@ -8,6 +8,7 @@ from tiny import D_MODEL, tiny_model
 
 from bathyscope.errors import ArtifactError, ConfigError, ModelError
 from bathyscope.serving.shelf import Vector, fill_shelf, open_shelf
+from bathyscope.vectors.vector import SteeringVector, Units
 
 PLACE = {"hookpoint": "layers.1"}
 
@@ -25,6 +26,24 @@ def test_folders_and_files_are_called_by_their_names(model, tmp_path):
     assert set(shelf.vectors) == {"up", "down"}
     assert shelf.vectors["up"].hookpoint == "layers.1"
     assert set(shelf.norms) == {"layers.1"}
+
+
+def test_learnt_vectors_are_called_as_their_folder_is(model, tmp_path):
+    directions = {"layers.1": torch.eye(D_MODEL)[0], "layers.0": torch.eye(D_MODEL)[1]}
+    for name, places in {"sea": ["layers.1"], "both": ["layers.1", "layers.0"]}.items():
+        vector = SteeringVector(
+            directions={at: directions[at] for at in places},
+            units=dict.fromkeys(places, Units(norm=2.0)),
+            model_identity=model.identity,
+        )
+        vector.save(tmp_path / name)
+    shelf = open_shelf(model, vectors=[tmp_path / "sea", tmp_path / "both"])
+    assert {name: vector.hookpoint for name, vector in shelf.vectors.items()} == {
+        "sea": "layers.1",
+        "both@layers.1": "layers.1",
+        "both@layers.0": "layers.0",
+    }
+    torch.testing.assert_close(shelf.vectors["sea"].direction_D, torch.eye(D_MODEL)[0])
 
 
 @pytest.mark.parametrize(
