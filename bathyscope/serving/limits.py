@@ -19,8 +19,8 @@ class LimitSettings:
     """Rows that may wait; further requests are told to come back later (429)."""
     max_connections: int = 256
     """Open connections; further ones are told to come back later (429)."""
-    batch_size: int = 8
-    """Rows that are answered together."""
+    batch_size: int = 1
+    """Rows that are answered together. More are faster, and rounding may then choose another token now and then."""
     request_seconds: float = 600.0
     """Longest time from a request's arrival to its last token."""
     idle_seconds: float = 30.0
