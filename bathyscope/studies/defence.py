@@ -169,7 +169,8 @@ def _arms(
     """Every defence at every strength. Whatever is learnt is learnt from the choosing half."""
     refusing = _contrast_of_refusals(model, settings)
     refusal = _vector(model, refusing, "refusal", settings, out=out)
-    harm = _vector(model, _contrast_of_requests(model, requests, settings), "harm", settings, out=out)
+    harming = _contrast_of_requests(model, requests, settings)
+    harm = _vector(model, harming, "harm", settings, out=out)
     at, typical = settings.hookpoint, refusal.units[settings.hookpoint].norm or 1.0
     units = harm.units[at]
     gate = ProbeGate(weight_D=harm.direction(at), bias=-(units.threshold or 0.0))
@@ -189,20 +190,19 @@ def _arms(
         harm,
     )
     if dictionary is not None:
-        yield from _feature_arms(model, dictionary, refusing, requests, gate, settings)
+        yield from _feature_arms(dictionary, refusing, harming, gate, settings)
 
 
 def _feature_arms(
-    model: Model,
     dictionary: Dictionary,
     refusing: Contrast,
-    requests: Sequence[Request],
+    harming: Contrast,
     gate: ProbeGate,
     settings: DefenceBench,
 ) -> Iterator[Arm]:
     """The three operations of the paper on features of refusal, erasing those of harm, and random features."""
     security = _features(refusing, dictionary, settings)
-    harmful = _features(_contrast_of_requests(model, requests, settings), dictionary, settings)
+    harmful = _features(harming, dictionary, settings)
     fired = _fired(dictionary)
     drawn = torch.randperm(len(fired), generator=torch.Generator().manual_seed(settings.seed))[: settings.n_features]
     random = [fired[int(number)] for number in drawn]

@@ -64,7 +64,7 @@ class SteeringBench:
     """Settings of `bench_steering`."""
 
     quick: bool = False
-    """Eight concepts, four strengths and six instructions instead of all: a quarter of an hour on two cores."""
+    """Eight concepts, four strengths and six instructions instead of all."""
     model: str = "smollm2"
     """Bundled name, local folder, .gguf file or Hub id."""
     hookpoint: str = "layers.15"

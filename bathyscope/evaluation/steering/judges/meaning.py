@@ -30,12 +30,11 @@ LIKELY = 0.5
 class MeaningJudge:
     """Rating from the probability that a text is about the concept: 2 from .5 on, 1 from .25 on."""
 
-    name, aspect = "meaning", "concept"
-
     def __init__(self, model: Model, definitions: Mapping[str, Definition]) -> None:
         """Learn from the concepts' sentences; `model` lends its embeddings. Raises ConfigError for a single concept."""
         if len(definitions) < 2:
             raise ConfigError("the judge of meaning tells concepts from each other: give two or more")
+        self.name = "meaning"
         self.aspect: Aspect = "concept"
         self._concepts = tuple(definitions)
         self._rows = [(concept, example) for concept, own in definitions.items() for example in own.labelled.examples]
