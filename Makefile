@@ -43,7 +43,7 @@ contracts: $(INSTALLED)
 
 pytest: $(INSTALLED)
 	@echo "== pytest: rooms, contracts, end to end on a tiny model, the demo on the real model at reduced size"
-	@$(BIN)/pytest
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 
 page:
 	@if ! command -v npm >/dev/null; then echo "== page: skipped, npm is not installed"; exit 0; fi; \

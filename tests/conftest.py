@@ -9,6 +9,18 @@ from tiny import tiny_model as build_tiny_model
 
 from bathyscope.models.model import Model
 
+WHOLE_RUNS = ("test_end_to_end.py", "test_recipes.py", "test_contract.py", "test_contract_training.py")
+"""Files of minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left with it at the end: the real model, then whole runs."""
+
+    def turn(item: pytest.Item) -> int:
+        return 0 if item.get_closest_marker("real") else 1 if item.path.name in WHOLE_RUNS else 2
+
+    items.sort(key=turn)
+
 
 @pytest.fixture
 def tiny_model() -> Model:

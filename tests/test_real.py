@@ -15,14 +15,14 @@ from bathyscope.explanations.methods import METHODS, OF_DIRECTION
 pytestmark = pytest.mark.real
 
 SIZES = {
-    "--n-tokens": 12_000,
+    "--n-tokens": 8_000,
     "--n-features": 1152,
     "--k": 16,
     "--epochs": 8,
-    "--evaluate-tokens": 1200,
-    "--n-candidates": 4,
+    "--evaluate-tokens": 600,
+    "--n-candidates": 2,
     "--n-steered": 1,
-    "--max-new-tokens": 12,
+    "--max-new-tokens": 8,
 }
 
 

@@ -1,10 +1,12 @@
 """Many requests at once: each gets its own answer, and what is too much is refused."""
 
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -20,8 +22,6 @@ from bathyscope.serving.row import Ended, Row, Said
 from bathyscope.serving.scheduler import Scheduler, Ticket
 from bathyscope.steering.clause import Clause
 from bathyscope.steering.operations.clamp import Clamp
-
-SLOW = {"max_tokens": 100, "temperature": 1, "seed": 0}
 
 
 def row(text: str = "hello", **changes: Any) -> Row:
@@ -39,17 +39,45 @@ def outcome(ticket: Ticket) -> tuple[str, Ended | Refused]:
         text += event.text
 
 
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """A model that answers when it is told to."""
+
+    go: threading.Event = field(default_factory=threading.Event)
+    chosen: threading.Event = field(default_factory=threading.Event)
+    queued: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def set(self) -> None:
+        """Let every token be chosen."""
+        self.go.set()
+
+    def wait_until_queued(self) -> None:
+        """One request more is in the queue, or past it."""
+        assert self.queued.acquire(timeout=60)
+
+    def wait_until_running(self) -> None:
+        """A row is about to have its token chosen."""
+        assert self.chosen.wait(timeout=60)
+
+
 @pytest.fixture
-def slow(monkeypatch) -> threading.Event:
+def slow(monkeypatch) -> Slow:
     """Every token is chosen only when this is set."""
-    go, choose = threading.Event(), answer.choose
+    slow, choose, submit = Slow(), answer.choose, Scheduler.submit
 
     def waiting(*arguments):
-        go.wait(timeout=60)
+        slow.chosen.set()
+        slow.go.wait(timeout=60)
         return choose(*arguments)
 
+    def submitting(*arguments):
+        ticket = submit(*arguments)
+        slow.queued.release()
+        return ticket
+
     monkeypatch.setattr(answer, "choose", waiting)
-    return go
+    monkeypatch.setattr(Scheduler, "submit", submitting)
+    return slow
 
 
 def request(number: int) -> dict[str, Any]:
@@ -141,20 +169,23 @@ def test_more_than_may_wait_is_told_to_come_back(slow):
     assert all(reply.status in (200, 429) for reply in done)
 
 
-def test_a_connection_too_many_is_told_to_come_back(slow):
-    with serving(tiny_model(), limits=LimitSettings(max_connections=1)) as client, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(client.chat, max_tokens=2, temperature=0)
-        while (reply := client.send("GET", "/health")).status == 200:
-            time.sleep(0.01)
-        slow.set()
+def test_a_connection_too_many_is_told_to_come_back():
+    with serving(tiny_model(), limits=LimitSettings(max_connections=1)) as client:
+        place = urlsplit(client.url)
+        with socket.create_connection((place.hostname, place.port)):
+            reply = client.send("GET", "/health")
         assert reply.status == 429
         assert reply.headers["retry-after"] == "1"
-        assert first.result().status == 200
+        until = time.monotonic() + 60
+        while client.send("GET", "/health").status == 429:
+            assert time.monotonic() < until, "the place is free again"
+            time.sleep(0.01)
 
 
 def test_an_answer_that_takes_too_long_is_ended(slow):
     with serving(tiny_model(), limits=LimitSettings(request_seconds=0.2)) as client, ThreadPoolExecutor(1) as pool:
         late = pool.submit(client.chat, max_tokens=50, temperature=0)
+        slow.wait_until_queued()
         time.sleep(0.4)
         slow.set()
         assert late.result().status == 504
@@ -165,10 +196,11 @@ def test_a_closing_server_finishes_what_runs_and_refuses_what_waits(slow):
     with ThreadPoolExecutor(3) as pool:
         with serving(tiny_model(), limits=LimitSettings(batch_size=1)) as client:
             running = pool.submit(client.chat, max_tokens=3, temperature=0)
-            time.sleep(0.3)
+            slow.wait_until_queued()
+            slow.wait_until_running()
             waiting = pool.submit(client.chat, max_tokens=3, temperature=0)
-            time.sleep(0.3)
-            threading.Timer(0.3, slow.set).start()
+            slow.wait_until_queued()
+            threading.Timer(1.5, slow.set).start()
         assert running.result().status == 200
         assert (waiting.result().status, waiting.result().headers["retry-after"]) == (503, "5")
         with pytest.raises(ConnectionRefusedError):
@@ -179,8 +211,8 @@ def test_a_closing_server_gives_up_what_does_not_finish(slow):
     with ThreadPoolExecutor(1) as pool:
         with serving(tiny_model(), limits=LimitSettings(drain_seconds=0.1)) as client:
             stream = pool.submit(client.chat, max_tokens=90, temperature=0, stream=True)
-            time.sleep(0.3)
-            threading.Timer(0.4, slow.set).start()
+            slow.wait_until_running()
+            threading.Timer(2, slow.set).start()
         reply = stream.result()
         assert b'"code": "closing"' in reply.data
         assert b"[DONE]" not in reply.data
