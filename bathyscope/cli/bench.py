@@ -63,4 +63,6 @@ def run(config: Bench) -> None:
         show_scores(rows, as_json=True)
     else:
         say((out / TABLE).read_text(), as_json=False)
+        if isinstance(config.what, SteeringBench):
+            say((out.parent / "costs" / TABLE).read_text(), as_json=False)
     result({"table": str(out / TABLE)}, as_json=config.json)

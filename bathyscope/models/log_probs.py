@@ -24,9 +24,7 @@ def log_probs(model: Model, rows: Sequence[Sequence[int]], *, batch_size: int = 
         with torch.no_grad():
             logits_BSV = model.network(**inputs, use_cache=False).logits
         for row, logits_SV in zip(batch, logits_BSV, strict=True):
-            tokens_S = torch.tensor(list(row[1:]), device=logits_SV.device)
-            log_p_SV = logits_SV[: len(row) - 1].double().log_softmax(dim=-1)
-            found.append(log_p_SV.gather(1, tokens_S[:, None])[:, 0].cpu())
+            found.append(_of_tokens(logits_SV[: len(row) - 1], row[1:]))
     return found
 
 
@@ -48,7 +46,7 @@ def log_probs_behind(
 def _behind(model: Model, start: Any, n_prefix: int, rows: Sequence[Sequence[int]]) -> list[Float[Tensor, " steps"]]:
     """One batch behind the cache that `start`, the output of a read prefix, holds."""
     longest = max(map(len, rows), default=0)
-    first_V = start.logits[0, -1:].double().log_softmax(-1)
+    first_1V = start.logits[0, -1:]
     logits_BSV = None
     if longest > 1:
         padded = [[*row[:-1], *[padding_token(model)] * (longest - len(row))] for row in rows]
@@ -66,10 +64,22 @@ def _behind(model: Model, start: Any, n_prefix: int, rows: Sequence[Sequence[int
         ).logits
     found: list[Tensor] = []
     for number, row in enumerate(rows):
-        log_p_SV = first_V[: len(row)]
+        own = _of_tokens(first_1V[: len(row)], row[:1])
         if len(row) > 1:
             assert logits_BSV is not None
-            log_p_SV = torch.cat([first_V, logits_BSV[number, : len(row) - 1].double().log_softmax(-1)])
-        tokens_S = torch.tensor(list(row), dtype=torch.long, device=log_p_SV.device)
-        found.append(log_p_SV.gather(1, tokens_S[:, None])[:, 0].cpu())
+            own = torch.cat([own, _of_tokens(logits_BSV[number, : len(row) - 1], row[1:])])
+        found.append(own)
     return found
+
+
+def _of_tokens(logits_SV: Float[Tensor, "S V"], tokens: Sequence[int]) -> Float[Tensor, " S"]:
+    """Log-probability of a token at each position, float64 on the CPU.
+
+    Exponentials as precise as the logits are, their sum in float64: a fifth of the time of a softmax in float64.
+    """
+    tokens_S = torch.tensor(list(tokens), dtype=torch.long, device=logits_SV.device)
+    logits_SV = logits_SV.float()
+    largest_S1 = logits_SV.amax(-1, keepdim=True)
+    total_S = (logits_SV - largest_S1).exp_().sum(-1, dtype=torch.float64)
+    chosen_S = (logits_SV.gather(1, tokens_S[:, None]) - largest_S1)[:, 0].double()
+    return (chosen_S - total_S.log()).cpu()

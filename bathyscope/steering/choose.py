@@ -103,7 +103,13 @@ def _try(
     work: Draft,
 ) -> list[Candidate]:
     """Selection figures of every feature; checkpointed after each."""
-    plain = plain_answers(model, settings.prompts, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
+    plain = plain_answers(
+        model,
+        settings.prompts,
+        hookpoint=dictionary.hookpoint,
+        max_new_tokens=settings.max_new_tokens,
+        seed=settings.seed,
+    )
     tried = [Candidate(**row) for row in (work.state() or {"tried": []})["tried"]]
     for feature in features[len(tried) :]:
         targets, clamp = read_tokens(index, feature), Clamp(dictionary, (feature,), settings.strength)

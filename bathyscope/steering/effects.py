@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from bathyscope.models.logits import logits_at
 from bathyscope.models.model import Model
 from bathyscope.models.padding import padded_inputs
 
@@ -29,14 +30,15 @@ def answer_log_probs(model: Model, texts: Sequence[Text]) -> list[Float[Tensor, 
 
     Read the same tokens with and without steering: an effect is then not blurred by two different answers.
     """
-    rows = [[*prompt, *answer] for prompt, answer in texts]
-    with torch.inference_mode():
-        logits_BSV = model.network(**padded_inputs(model, rows, side="right"), use_cache=False).logits
-    found: list[Tensor] = []
-    for row, (prompt, answer) in enumerate(texts):
-        positions = slice(len(prompt) - 1, len(prompt) + max(len(answer), 1) - 1)
-        found.append(logits_BSV[row, positions].float().log_softmax(-1).cpu())
-    return found
+    with torch.no_grad():
+        return [logits_SV.log_softmax(-1).cpu() for logits_SV in answer_logits(model, texts)]
+
+
+def answer_logits(model: Model, texts: Sequence[Text]) -> list[Float[Tensor, "_ V"]]:
+    """Per text [S, V]: logits where its S answer tokens are predicted, with their gradient graph where there is one."""
+    inputs = padded_inputs(model, [[*prompt, *answer] for prompt, answer in texts], side="right")
+    spans = [(len(prompt) - 1, len(prompt) + max(len(answer), 1) - 1) for prompt, answer in texts]
+    return logits_at(model, inputs, spans)
 
 
 def effects(

@@ -4,9 +4,8 @@ Directions are learnt (`vectors`), tried on the model (`steering`), and the answ
 a folder; an interrupted bench goes on where it was.
 """
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,14 @@ from bathyscope.errors import ConfigError
 from bathyscope.evaluation.definitions import Definition, read_definitions, topic_definitions
 from bathyscope.evaluation.intervals import bootstrap
 from bathyscope.evaluation.scores import Score, score
+from bathyscope.evaluation.steering.figures import chosen_factors
 from bathyscope.evaluation.steering.judges.judge import SteeringJudge
 from bathyscope.evaluation.steering.judges.likelihood import FluencyJudge, Likelihoods, RelationJudge
 from bathyscope.evaluation.steering.judges.meaning import MeaningJudge
 from bathyscope.evaluation.steering.judges.words import WordsJudge
-from bathyscope.evaluation.steering.rate_trials import Comparison, rate_trials
+from bathyscope.evaluation.steering.rate_trials import Comparison, rate_trials, read_ratings
+from bathyscope.evaluation.steering.ratings import panels
+from bathyscope.evaluation.steering.side_effects import SideEffectSettings
 from bathyscope.features.reader import FeatureIndex
 from bathyscope.features.search import search_token
 from bathyscope.models.hookpoints import width
@@ -34,6 +36,7 @@ from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
 from bathyscope.steering.arm import Arm
 from bathyscope.steering.trials import INSTRUCTIONS, TrialSettings, run_trials
+from bathyscope.studies.costs import costs
 from bathyscope.vectors.contrast import Contrast, contrast_of_texts
 from bathyscope.vectors.decoder_row import DecoderRow
 from bathyscope.vectors.denoised import DenoisedDiffMean
@@ -51,7 +54,7 @@ from bathyscope.vectors.vector import SteeringVector
 
 GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
 """Strengths in typical norms of the hookpoint, the fourteen of a full bench."""
-QUICK_GRID = (0.1, 0.2, 0.35, 0.6)
+QUICK_GRID = (0.2, 0.35, 0.5)
 PLAIN, PROMPT = "plain model", "prompt"
 RANDOM_DIRECTION, RANDOM_FEATURE = "random direction", "random feature"
 BY_LABEL, BY_AUROC, BY_OUTPUT = "feature by label", "feature by AUROC", "feature by output score"
@@ -64,7 +67,7 @@ class SteeringBench:
     """Settings of `bench_steering`."""
 
     quick: bool = False
-    """Eight concepts, four strengths and six instructions instead of all."""
+    """Eight concepts, three strengths and six instructions instead of all, answers of 20 tokens."""
     model: str = "smollm2"
     """Bundled name, local folder, .gguf file or Hub id."""
     hookpoint: str = "layers.15"
@@ -77,12 +80,16 @@ class SteeringBench:
     """TOML file of concepts (see `bathyscope/evaluation/topics.toml`); None takes the library's ten topics."""
     factors: tuple[float, ...] = GRID
     """Strengths, in typical norms of the hookpoint."""
+    questions: int = 15
+    """Questions of each of four sets that are asked at the strengths chosen; 0 leaves them out, as `quick` does."""
     trials: TrialSettings = field(default_factory=lambda: TrialSettings(temperature=0.0))
     """Instructions, how they are answered, and the seed of everything that is drawn."""
 
     def __post_init__(self) -> None:
         if not self.factors or min(self.factors) <= 0 or len(set(self.factors)) < len(self.factors):
             raise ConfigError(f"factors {self.factors} must be above 0, at least one, and none twice")
+        if self.questions < 0:
+            raise ConfigError(f"questions is {self.questions}, expected a number of questions or 0")
         if self.features is not None and self.dictionary is None:
             raise ConfigError("an index of features was given without its dictionary; give both or neither")
 
@@ -90,12 +97,15 @@ class SteeringBench:
         """What `quick` stands for, written out."""
         if not self.quick:
             return self
-        trials = dataclasses.replace(self.trials, instructions=INSTRUCTIONS[:6], max_new_tokens=24)
-        return dataclasses.replace(self, quick=False, factors=QUICK_GRID, trials=trials)
+        trials = replace(self.trials, instructions=INSTRUCTIONS[:6], max_new_tokens=20, batch_size=96)
+        return replace(self, quick=False, factors=QUICK_GRID, questions=0, trials=trials)
 
 
 def bench_steering(settings: SteeringBench, *, out: Path) -> list[Score]:
-    """Score rows of every method, beside nulls, the prompt and the judges' own calibration; also in `out`/scores."""
+    """Score rows of every method, beside nulls, the prompt and the judges' own calibration, then what each costs.
+
+    Also in `out`/scores and `out`/costs, each with its `table.md`.
+    """
     definitions = _definitions(settings)
     settings = settings.resolved()
     model = load_model(settings.model)
@@ -109,9 +119,10 @@ def bench_steering(settings: SteeringBench, *, out: Path) -> list[Score]:
     arms = [*_arms(definitions, vectors, typical, settings), *_nulls(dictionary, definitions, typical, settings, model)]
     parents = {} if settings.dictionary is None else {"dictionary": settings.dictionary}
     run_trials(model, arms, out=out / "trials", parents=parents, settings=settings.trials)
-    return rate_trials(
+    judges = _judges(model, definitions, settings)
+    rows = rate_trials(
         out / "trials",
-        _judges(model, definitions, settings),
+        judges,
         out=out / "scores",
         nulls=(PLAIN, RANDOM_DIRECTION, RANDOM_FEATURE),
         comparisons=[
@@ -122,6 +133,22 @@ def bench_steering(settings: SteeringBench, *, out: Path) -> list[Score]:
         more=[*_detection(vectors, settings.trials.seed)],
         seed=settings.trials.seed,
     )
+    side = SideEffectSettings(seed=settings.trials.seed)
+    side = replace(side, n_questions=settings.questions) if settings.questions else replace(side, sets=())
+    chosen = _chosen(out / "scores", judges)
+    parents["scores"] = out / "scores"
+    return [
+        *rows,
+        *costs(model, arms, chosen, hookpoint=settings.hookpoint, out=out / "costs", parents=parents, settings=side),
+    ]
+
+
+def _chosen(path: Path, judges: Sequence[SteeringJudge]) -> dict[tuple[str, str], list[float]]:
+    """Concept and method → the strengths that the first judge of the concept chose on either half."""
+    found: dict[tuple[str, str], set[float]] = {}
+    for (concept, method, _), factor in chosen_factors(read_ratings(path), panels(judges)[0]).items():
+        found.setdefault((concept, method), set()).add(factor)
+    return {key: sorted(factors) for key, factors in found.items()}
 
 
 def _definitions(settings: SteeringBench) -> dict[str, Definition]:
@@ -177,7 +204,7 @@ def _learners(
     if dictionary is not None:
         yield "denoised difference", DenoisedDiffMean(), dictionary
         yield BY_AUROC, DecoderRow(by="auroc"), dictionary
-        by_output = DecoderRow(by="output", words="texts", n_words=20, n_candidates=20)
+        by_output = DecoderRow(by="output", words="texts", n_words=20, n_candidates=12)
         yield BY_OUTPUT, by_output, dictionary
         if index is not None:
             yield BY_LABEL, DecoderRow(feature=labelled_feature(index, definition.description)), dictionary

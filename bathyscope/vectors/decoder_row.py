@@ -11,7 +11,8 @@ from bathyscope import progress
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.features.logits import logit_tokens
-from bathyscope.steering.gain import Plain, gain, plain_answers
+from bathyscope.models.model import Model
+from bathyscope.steering.gain import Plain, gain, plain_answers, slope
 from bathyscope.steering.operations.clamp import Clamp
 from bathyscope.vectors.columns import feature_auroc
 from bathyscope.vectors.examples import Examples
@@ -24,12 +25,13 @@ NEUTRAL = ("Tell me something.", "Describe a place that you like.", "What is on 
 class DecoderRow:
     """`u = d_f`, the unit decoder row of one feature.
 
-    `auroc`: the feature whose codes tell true texts from false ones best on the teaching half. `output`: of the
-    `n_candidates` best of those, the one that raises words most when it is held (Arad et al. 2025, arXiv 2505.20063: a
-    feature that is easy to read is not thereby a good handle). The output score here is the gain in log P(words) over a
-    random direction that moves just as far, in nats. The words are the feature's own, those that its direction raises
-    most, or the tokens that true texts have more often than false ones: half-way through a network a direction is not
-    yet a word.
+    `auroc`: the feature whose codes tell true texts from false ones best on the teaching half. `output`: of
+    `n_candidates`, the one that raises words most when it is held (Arad et al. 2025, arXiv 2505.20063: a feature that
+    is easy to read is not thereby a good handle). The output score here is the gain in log P(words) over a random
+    direction that moves just as far, in nats. The words are the feature's own, those that its direction raises most, or
+    the tokens that true texts have more often than false ones: half-way through a network a direction is not yet a
+    word. With the texts' words half of the candidates are those that tell the texts best and half those whose held
+    value raises the words fastest to first order (`slope`), among all features that fire more on true texts.
     """
 
     feature: int | None = None
@@ -68,17 +70,22 @@ class DecoderRow:
         able = [feature for feature in ranked.tolist() if area_F[feature] > 0.5 and _has_maximum(dictionary, feature)]
         if not able:
             raise ConfigError("no feature that tells the texts apart has an observed maximum to hold it at")
-        gains = self._gains(lesson, dictionary, able[: self.n_candidates])
+        gains = self._gains(lesson, dictionary, able)
         told = {str(feature): value for feature, value in gains.items()}
         return _row(dictionary, max(gains, key=lambda feature: gains[feature]), {"by": "output", "gains": told})
 
-    def _gains(self, lesson: Lesson, dictionary: Dictionary, candidates: list[int]) -> dict[int, float]:
-        """Output score of each candidate."""
+    def _gains(self, lesson: Lesson, dictionary: Dictionary, able: list[int]) -> dict[int, float]:
+        """Output score of each candidate among the able, which stand in order of AUROC."""
         model = lesson.require_model("the choice by output")
-        plain: Plain = plain_answers(model, self.prompts, max_new_tokens=self.max_new_tokens, seed=lesson.seed)
+        plain = plain_answers(
+            model, self.prompts, hookpoint=lesson.hookpoint, max_new_tokens=self.max_new_tokens, seed=lesson.seed
+        )
         if self.words == "texts":
-            targets = [typical_tokens(lesson.examples, n=self.n_words)] * len(candidates)
+            words = typical_tokens(lesson.examples, n=self.n_words)
+            candidates = self._candidates(model, plain, dictionary, able, words)
+            targets = [words] * len(candidates)
         else:
+            candidates = able[: self.n_candidates]
             targets = logit_tokens(model, dictionary.W_dec[candidates], n=self.n_words).top_tokens.tolist()
         found: dict[int, float] = {}
         for number, feature in enumerate(candidates):
@@ -86,6 +93,17 @@ class DecoderRow:
             found[feature] = gain(model, clamp, plain, targets=targets[number], seed=lesson.seed + feature).value
             progress.report("output score", number + 1, len(candidates), "features")
         return found
+
+    def _candidates(
+        self, model: Model, plain: Plain, dictionary: Dictionary, able: list[int], words: list[int]
+    ) -> list[int]:
+        """Half of them by AUROC, half by what the first order says of the held value."""
+        assert dictionary.max_activation is not None  # the able have one
+        slope_D = slope(model, plain, targets=words)
+        held_F = (dictionary.W_dec.cpu().float() @ slope_D) * dictionary.max_activation.cpu()
+        by_slope = sorted(able, key=lambda feature: (-float(held_F[feature]), feature))
+        by_auroc = able[: self.n_candidates - self.n_candidates // 2]
+        return list(dict.fromkeys([*by_auroc, *by_slope]))[: self.n_candidates]
 
 
 def typical_tokens(examples: Examples, *, n: int) -> list[int]:

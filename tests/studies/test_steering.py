@@ -11,6 +11,7 @@ from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError
 from bathyscope.steering.trials import TrialSettings
 from bathyscope.studies import steering as room
+from bathyscope.studies.costs import KL
 from bathyscope.studies.steering import (
     BY_AUROC,
     BY_OUTPUT,
@@ -54,6 +55,7 @@ def settings(dictionary, tmp_path) -> SteeringBench:
         features=None,
         concepts=topics,
         factors=(0.5, 1.0),
+        questions=0,
         trials=TRIALS,
     )
 
@@ -69,6 +71,10 @@ def test_every_way_is_tried_and_rated_beside_its_nulls(dictionary, tmp_path, mon
     table = (tmp_path / "out" / "scores" / "table.md").read_text()
     assert f"| {RANDOM_FEATURE}° |" in table
     assert (tmp_path / "out" / "scores" / "chart-sea.svg").exists()
+    costs = (tmp_path / "out" / "costs" / "table.md").read_text()
+    assert "| difference of means |" in costs and f"| {RANDOM_DIRECTION} |" in costs and f"| {PROMPT} |" not in costs
+    moved = {row.subject: row.value for row in rows if row.metric == KL}
+    assert moved[RANDOM_DIRECTION] > 0 and PLAIN not in moved
     again = bench_steering(settings(dictionary, tmp_path), out=tmp_path / "out")
     assert again == rows
 

@@ -16,7 +16,7 @@ from bathyscope.steering.effects import answer_log_probs
 from bathyscope.steering.operations.offset import Offset
 from bathyscope.steering.steer import steer
 from bathyscope.vectors.contrast import contrast_of_texts
-from bathyscope.vectors.decoder_row import DecoderRow
+from bathyscope.vectors.decoder_row import DecoderRow, typical_tokens
 from bathyscope.vectors.denoised import DenoisedDiffMean
 from bathyscope.vectors.diff_mean import DiffMean
 from bathyscope.vectors.examples import Examples
@@ -115,6 +115,25 @@ def test_of_two_features_that_read_alike_the_one_that_writes_is_chosen_by_output
     assert chosen.notes["feature"] == 8
     assert chosen.notes["gains"]["8"] > chosen.notes["gains"]["3"] + 0.3
     assert DecoderRow().learn(given).notes["feature"] == 3, "by reading alone they are equal"
+
+
+def test_a_feature_that_reads_no_better_and_writes_the_words_is_a_candidate_by_its_slope(model, contrast):
+    """Of 48 features that all read the direction the last one alone writes the words."""
+    given = lesson(contrast, model=model)
+    words = typical_tokens(given.examples, n=3)
+    W_enc = 6 * direction()[:, None].repeat(1, 48)
+    W_enc[:, 47] *= 1.5  # among the largest codes, which alone are kept
+    W_dec = random_dictionary(model).W_dec.clone()
+    W_dec[:47] = torch.linalg.svd(unembedding(model).float(), full_matrices=False).Vh[-1]
+    W_dec[47] = torch.nn.functional.normalize(unembedding(model).float()[words].mean(0), dim=0)
+    dictionary = random_dictionary(model)
+    weights = dataclasses.replace(dictionary.weights, W_dec=W_dec, W_enc=W_enc, b_enc=torch.zeros(48))
+    observed = torch.full((48,), 50.0)
+    dictionary = dataclasses.replace(dictionary, weights=weights, hookpoint="norm", max_activation=observed)
+    given = dataclasses.replace(given, dictionary=dictionary, hookpoint="norm")
+    method = DecoderRow(by="output", words="texts", n_words=3, n_candidates=4, max_new_tokens=3, prompts=("sea", "and"))
+    assert method.learn(given).notes["feature"] == 47
+    assert DecoderRow().learn(given).notes["feature"] != 47
 
 
 def test_reft_raises_the_texts_that_it_was_taught_more_than_random_directions_do(model):

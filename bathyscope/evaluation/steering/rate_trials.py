@@ -95,6 +95,21 @@ def rate_trials(
     return read_scores(out)
 
 
+def read_ratings(path: Path) -> list[Rated]:
+    """Every answer with its ratings, of a finished folder that `rate_trials` wrote.
+
+    Raises ArtifactError for another kind or an altered file.
+    """
+    manifest = artifacts.read_manifest(path, kind="scores")
+    text = artifacts.check_file(path, manifest, RATINGS).read_text("utf-8")
+    found: list[Rated] = []
+    for line in text.splitlines():
+        row = json.loads(line)
+        ratings = {tuple(name.split(": ", 1)): rating for name, rating in row.pop("ratings").items()}
+        found.append(Rated(answer=SteeredAnswer(**{**row, "tokens": tuple(row["tokens"])}), ratings=ratings))
+    return found
+
+
 def _panel_rows(
     rated: Sequence[Rated], panel: Mapping[Aspect, str], comparisons: Sequence[Comparison], *, seed: int
 ) -> list[Score]:

@@ -9,9 +9,10 @@ from evaluation.steering.made_up import sea_and_money
 from bathyscope import artifacts
 from bathyscope.artifacts import Recipe
 from bathyscope.errors import ConfigError
+from bathyscope.evaluation.steering.answers import read_answers
 from bathyscope.evaluation.steering.judges.judge import Aspect, Known
 from bathyscope.evaluation.steering.judges.words import WordsJudge
-from bathyscope.evaluation.steering.rate_trials import RATINGS, TABLE, Comparison, rate_trials
+from bathyscope.evaluation.steering.rate_trials import RATINGS, TABLE, Comparison, rate_trials, read_ratings
 
 TEXTS = {"right": "A ship sailed past the bank with gold.", "random": "Nothing of the sort.", "plain": "A day."}
 
@@ -78,6 +79,9 @@ def test_the_right_way_wins_and_nulls_stand_beside(trials, tmp_path):
     assert (tmp_path / "out" / "chart-sea.svg").read_text().startswith("<svg")
     ratings = [json.loads(line) for line in (tmp_path / "out" / RATINGS).read_text().splitlines()]
     assert len(ratings) == 40 and ratings[0]["ratings"]["concept: words"] == 2
+    read = read_ratings(tmp_path / "out")
+    assert [row.answer for row in read] == read_answers(trials)
+    assert [row.ratings["concept", "words"] for row in read] == [row["ratings"]["concept: words"] for row in ratings]
 
 
 def test_what_judges_have_said_is_kept_when_a_later_one_fails(trials, tmp_path):
