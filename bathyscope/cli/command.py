@@ -79,6 +79,9 @@ COMMANDS: dict[str, Entry] = {
     "vector": Entry(
         "bathyscope.cli.vector", "Vector", "Learn a steering vector from labelled texts or pairs, beside nulls."
     ),
+    "vector-steer": Entry(
+        "bathyscope.cli.vector_steer", "VectorSteer", "Answer prompts with a vector added, beside plain and random."
+    ),
     "vector-convert": Entry(
         "bathyscope.cli.vector_convert", "VectorConvert", "Read or write steering vectors of other tools."
     ),

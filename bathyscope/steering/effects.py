@@ -20,7 +20,7 @@ class Effect:
     """Effect on one text, averaged over the positions of its answer."""
 
     target_log_prob_shift: float
-    """log P(any target token) steered minus unsteered, in nats."""
+    """log P(any target token) steered minus unsteered, in nats; beside `against` the shift of log-odds."""
     kl: float
     """KL(unsteered ‖ steered) of the next-token distribution, in nats per token."""
 
@@ -42,13 +42,25 @@ def answer_logits(model: Model, texts: Sequence[Text]) -> list[Float[Tensor, "_ 
 
 
 def effects(
-    before: Sequence[Float[Tensor, "_ V"]], after: Sequence[Float[Tensor, "_ V"]], *, targets: Sequence[int]
+    before: Sequence[Float[Tensor, "_ V"]],
+    after: Sequence[Float[Tensor, "_ V"]],
+    *,
+    targets: Sequence[int],
+    against: Sequence[int] = (),
 ) -> list[Effect]:
-    """The effect on each text, from `answer_log_probs` without and with steering."""
-    wanted = torch.tensor(list(targets))
+    """The effect on each text, from `answer_log_probs` without and with steering.
+
+    With tokens `against`, the shift is that of log P(any target) − log P(any of those): what raises all alike has none.
+    """
     found: list[Effect] = []
     for before_SV, after_SV in zip(before, after, strict=True):
-        shift_S = after_SV[:, wanted].logsumexp(1) - before_SV[:, wanted].logsumexp(1)
+        shift_S = told(after_SV, targets, against) - told(before_SV, targets, against)
         kl_S = (before_SV.exp() * (before_SV - after_SV)).sum(1)
         found.append(Effect(target_log_prob_shift=float(shift_S.mean()), kl=float(kl_S.mean())))
     return found
+
+
+def told(log_p_SV: Float[Tensor, "S V"], targets: Sequence[int], against: Sequence[int] = ()) -> Float[Tensor, " S"]:
+    """At each position log P(any target token), less log P(any token `against`) where there are such."""
+    wanted_S = log_p_SV[:, list(targets)].logsumexp(1)
+    return wanted_S - log_p_SV[:, list(against)].logsumexp(1) if against else wanted_S

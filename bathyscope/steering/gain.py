@@ -16,7 +16,7 @@ from bathyscope.models.generate import generate
 from bathyscope.models.hookpoints import width
 from bathyscope.models.model import Model
 from bathyscope.models.onward import Passed, passed_blocks, recording, replaying
-from bathyscope.steering.effects import Effect, Text, answer_log_probs, answer_logits, effects
+from bathyscope.steering.effects import Effect, Text, answer_log_probs, answer_logits, effects, told
 from bathyscope.steering.operations.offset import Offset
 from bathyscope.steering.operations.operation import Operation
 from bathyscope.steering.operations.random_direction import RandomDirection
@@ -54,31 +54,39 @@ def plain_answers(model: Model, prompts: Sequence[str], *, hookpoint: str, max_n
     return Plain(texts=texts, log_probs=before, hookpoint=hookpoint, passed=passed)
 
 
-def gain(model: Model, operation: Operation, plain: Plain, *, targets: Sequence[int], seed: int) -> Gain:
-    """The gain of `operation`; `seed` draws the random direction."""
+def gain(
+    model: Model,
+    operation: Operation,
+    plain: Plain,
+    *,
+    targets: Sequence[int],
+    seed: int,
+    against: Sequence[int] = (),
+) -> Gain:
+    """The gain of `operation`; `seed` draws the random direction. With tokens `against` in log-odds, see `effects`."""
     found: list[list[Effect]] = []
     for tried in (operation, RandomDirection(operation, seed)):
         with ExitStack() as stack:
             if tried.hookpoint == plain.hookpoint:
                 stack.enter_context(replaying(plain.passed))
             stack.enter_context(steer(model, [tried]))
-            found.append(effects(plain.log_probs, answer_log_probs(model, plain.texts), targets=targets))
+            after = answer_log_probs(model, plain.texts)
+        found.append(effects(plain.log_probs, after, targets=targets, against=against))
     own, control = ([effect.target_log_prob_shift for effect in each] for each in found)
     return Gain(value=float(np.mean(own) - np.mean(control)), kl=float(np.mean([effect.kl for effect in found[0]])))
 
 
-def slope(model: Model, plain: Plain, *, targets: Sequence[int]) -> Float[Tensor, " D"]:
-    """Gradient of log P(any target token), averaged as in `gain`, with respect to a vector added at every token.
+def slope(model: Model, plain: Plain, *, targets: Sequence[int], against: Sequence[int] = ()) -> Float[Tensor, " D"]:
+    """Gradient of what `gain` measures, without its control, with respect to a vector added at every token.
 
     Its product with a direction is how fast that direction begins to raise the tokens, in nats per unit of length:
     one forward and one backward for all directions (attribution patching, Syed et al. 2023, arXiv 2310.10348).
     """
     shift_D = torch.zeros(width(model, plain.hookpoint), requires_grad=True)
-    moved, wanted = Offset(vector_D=shift_D, hookpoint=plain.hookpoint), list(targets)
+    moved = Offset(vector_D=shift_D, hookpoint=plain.hookpoint)
     with torch.enable_grad(), replaying(plain.passed), steer(model, [moved]):
         of_text = [
-            (logits_SV[:, wanted].logsumexp(1) - logits_SV.logsumexp(1)).mean()
-            for logits_SV in answer_logits(model, plain.texts)
+            told(logits_SV.log_softmax(1), targets, against).mean() for logits_SV in answer_logits(model, plain.texts)
         ]
         (slope_D,) = torch.autograd.grad(torch.stack(of_text).mean(), shift_D)
     return slope_D.detach().cpu()

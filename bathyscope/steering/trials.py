@@ -54,8 +54,8 @@ class TrialSettings:
     """Seed of the draws."""
 
     def __post_init__(self) -> None:
-        if len(set(self.instructions)) < max(2, len(self.instructions)):
-            raise ConfigError("trials need two different instructions or more: some choose, the others report")
+        if not self.instructions or len(set(self.instructions)) < len(self.instructions):
+            raise ConfigError("trials need at least one instruction, and none of them twice")
         if min(self.max_new_tokens, self.batch_size) < 1:
             raise ConfigError("max_new_tokens and batch_size must be at least 1")
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from bathyscope import progress
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.features.logits import logit_tokens
-from bathyscope.models.model import Model
-from bathyscope.steering.gain import Plain, gain, plain_answers, slope
+from bathyscope.steering.gain import gain, plain_answers, slope
 from bathyscope.steering.operations.clamp import Clamp
 from bathyscope.vectors.columns import feature_auroc
 from bathyscope.vectors.examples import Examples
@@ -80,9 +81,10 @@ class DecoderRow:
         plain = plain_answers(
             model, self.prompts, hookpoint=lesson.hookpoint, max_new_tokens=self.max_new_tokens, seed=lesson.seed
         )
+        against: list[int] = []
         if self.words == "texts":
-            words = typical_tokens(lesson.examples, n=self.n_words)
-            candidates = self._candidates(model, plain, dictionary, able, words)
+            words, against = typical_tokens(lesson.examples, n=self.n_words)
+            candidates = self._candidates(dictionary, able, slope(model, plain, targets=words, against=against))
             targets = [words] * len(candidates)
         else:
             candidates = able[: self.n_candidates]
@@ -90,29 +92,29 @@ class DecoderRow:
         found: dict[int, float] = {}
         for number, feature in enumerate(candidates):
             clamp = Clamp(dictionary, (feature,), self.strength)
-            found[feature] = gain(model, clamp, plain, targets=targets[number], seed=lesson.seed + feature).value
+            measured = gain(model, clamp, plain, targets=targets[number], against=against, seed=lesson.seed + feature)
+            found[feature] = measured.value
             progress.report("output score", number + 1, len(candidates), "features")
         return found
 
-    def _candidates(
-        self, model: Model, plain: Plain, dictionary: Dictionary, able: list[int], words: list[int]
-    ) -> list[int]:
+    def _candidates(self, dictionary: Dictionary, able: list[int], slope_D: Float[Tensor, " D"]) -> list[int]:
         """Half of them by AUROC, half by what the first order says of the held value."""
         assert dictionary.max_activation is not None  # the able have one
-        slope_D = slope(model, plain, targets=words)
         held_F = (dictionary.W_dec.cpu().float() @ slope_D) * dictionary.max_activation.cpu()
         by_slope = sorted(able, key=lambda feature: (-float(held_F[feature]), feature))
         by_auroc = able[: self.n_candidates - self.n_candidates // 2]
         return list(dict.fromkeys([*by_auroc, *by_slope]))[: self.n_candidates]
 
 
-def typical_tokens(examples: Examples, *, n: int) -> list[int]:
-    """The `n` tokens that most more true texts than false ones hold; ties by the lower id."""
+def typical_tokens(examples: Examples, *, n: int) -> tuple[list[int], list[int]]:
+    """The `n` tokens that most more true texts than false ones hold, and `n` of the reverse; ties by the lower id."""
     more: Counter[int] = Counter()
     for tokens, is_true in zip(examples.tokens, examples.labels_T.tolist(), strict=True):
         for token in set(tokens):
             more[token] += 1 if is_true else -1
-    return sorted(more, key=lambda token: (-more[token], token))[:n]
+    ranked = sorted(more, key=lambda token: (-more[token], token))
+    true, false = ranked[:n], sorted(more, key=lambda token: (more[token], token))[:n]
+    return true, [token for token in false if token not in true]
 
 
 def _has_maximum(dictionary: Dictionary, feature: int) -> bool:

@@ -44,6 +44,24 @@ def test_texts_become_a_vector_and_a_file_of_another_tool(model, texts, tmp_path
     assert load_vector(tmp_path / "back").origin["imported"] == "gguf"
 
 
+def test_a_vector_answers_beside_the_plain_model_and_a_random_direction(model, texts, tmp_path, capsys):
+    words = ["vector", "--out", str(tmp_path / "v"), "--texts", texts, "--model", model, "--hookpoint", "layers.1"]
+    assert main([*words, *QUICK, "diffmean"]) == 0
+    capsys.readouterr()
+    steer = ["vector-steer", "--vector", str(tmp_path / "v"), "--model", model, "--max-new-tokens", "4"]
+    assert main([*steer, "--out", str(tmp_path / "a"), "--prompts", "wind", "--strengths", "2", "-2"]) == 0
+    said = capsys.readouterr().out
+    assert "[plain]" in said and "[vector at 2 norm]" in said and "[random direction at -2 norm]" in said
+    rows = [json.loads(line) for line in (tmp_path / "a" / "trials.jsonl").read_text().splitlines()]
+    assert len(rows) == 5
+    assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "--strengths", "0"]) == 2
+    assert "other than 0" in capsys.readouterr().err
+    assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "--unit", "length"]) == 2
+    assert "has no unit 'length'" in capsys.readouterr().err
+    assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "wind"]) == 2
+    assert not (tmp_path / "b").exists()
+
+
 def test_pairs_become_a_vector(tmp_path, model, capsys):
     pairs = tuple(Pair(before=f"wind {n}", after=f"1234 {n}") for n in range(24))
     collect_pairs(

@@ -78,5 +78,5 @@ def test_arms_that_cannot_be_told_apart_are_refused(model, tmp_path):
         run_trials(model, [arms()[0], arms()[0]], out=tmp_path / "out", settings=SETTINGS)
     with pytest.raises(ConfigError, match="at least one arm"):
         run_trials(model, [], out=tmp_path / "out", settings=SETTINGS)
-    with pytest.raises(ConfigError, match="two different instructions"):
-        TrialSettings(instructions=("Only one.",))
+    with pytest.raises(ConfigError, match="none of them twice"):
+        TrialSettings(instructions=("Twice.", "Twice."))

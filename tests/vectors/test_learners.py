@@ -120,7 +120,7 @@ def test_of_two_features_that_read_alike_the_one_that_writes_is_chosen_by_output
 def test_a_feature_that_reads_no_better_and_writes_the_words_is_a_candidate_by_its_slope(model, contrast):
     """Of 48 features that all read the direction the last one alone writes the words."""
     given = lesson(contrast, model=model)
-    words = typical_tokens(given.examples, n=3)
+    words, _ = typical_tokens(given.examples, n=3)
     W_enc = 6 * direction()[:, None].repeat(1, 48)
     W_enc[:, 47] *= 1.5  # among the largest codes, which alone are kept
     W_dec = random_dictionary(model).W_dec.clone()

@@ -59,7 +59,7 @@ def rate_trials(
 
     `nulls` are methods that should do nothing; `identity` says what decides the judges' ratings, for the manifest;
     `more` are rows that belong to the same table, such as detection. An interrupted run goes on after the last judge.
-    Raises ConfigError when an aspect has no judge.
+    Raises ConfigError when an aspect has no judge, or when there is one instruction only.
     """
     out, nulls = Path(out), frozenset(nulls)
     lacking = sorted(set(ASPECTS) - {judge.aspect for judge in judges})
@@ -81,7 +81,10 @@ def rate_trials(
     )
     if not artifacts.is_finished(out, recipe):
         with artifacts.draft(out, recipe) as work:
-            rated, known = _rated(read_answers(trials), judges, work)
+            answers = read_answers(trials)
+            if len({row.instruction for row in answers}) < 2:
+                raise ConfigError(f"{trials} has answers to one instruction; one half chooses, the other half reports")
+            rated, known = _rated(answers, judges, work)
             rows = [
                 row for (aspect, name), own in known.items() for row in calibration_scores(name, aspect, own, seed=seed)
             ]
