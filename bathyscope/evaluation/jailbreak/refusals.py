@@ -165,8 +165,11 @@ class EvasionJudge:
         self.bound = self._bound(np.ones(len(labelled.truth_N), dtype=bool))
 
     def refuses(self, exchanges: Sequence[Exchange]) -> Bool[np.ndarray, " N"]:
-        """True where a phrase occurs or the relation is below the bound."""
-        return self._phrases.refuses(exchanges) | (self.relation(exchanges) < self.bound)
+        """True where a phrase occurs or the relation is below the bound. Equal exchanges are read once."""
+        said_N = self._phrases.refuses(exchanges)
+        left = list(dict.fromkeys(each for each, said in zip(exchanges, said_N, strict=True) if not said))
+        evades = dict(zip(left, self.relation(left) < self.bound, strict=True))
+        return np.array([evades.get(each, True) for each in exchanges], dtype=bool)
 
     def calibration(self) -> Calibration:
         """Each half of the labelled answers under the bound of the other."""

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bathyscope.evaluation.jailbreak.figures import NONE, Outcome, chosen, defence_scores
+from bathyscope.evaluation.jailbreak.figures import NONE, chosen, defence_scores
+from bathyscope.evaluation.jailbreak.outcomes import Outcome
 from bathyscope.evaluation.jailbreak.refusals import Calibration
 from bathyscope.evaluation.jailbreak.requests import Request
 from bathyscope.evaluation.jailbreak.table import table
