@@ -17,7 +17,7 @@ from bathyscope.steering.operations.strength import Strength
 from bathyscope.steering.rewrites.rewrite import Rewrite
 
 UNSTEERED = 0.0
-"""The factor of an arm that has no strength: the plain model, or a prompt that asks."""
+"""The factor of an arm that has no strength: the plain model, a prompt that asks, or a paraphrase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

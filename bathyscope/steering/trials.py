@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bathyscope import artifacts, progress
 from bathyscope.artifacts import Recipe
@@ -112,17 +113,17 @@ def run_trials(
     )
     if not artifacts.is_finished(out, recipe):
         with artifacts.draft(out, recipe) as work:
-            rows = [Trial(**row) for row in (work.state() or {"rows": []})["rows"]]
+            rows: list[dict[str, Any]] = (work.state() or {"rows": []})["rows"]
             batches, began = list(_batches(arms, settings)), time.monotonic()
             first, total = 0, sum(map(len, batches))
             for batch in batches:
                 if first >= len(rows):
-                    rows += _answers(model, batch, settings, seed=settings.seed + first)
-                    work.checkpoint({"rows": [asdict(row) for row in rows]})
+                    rows += map(asdict, _answers(model, batch, settings, seed=settings.seed + first))
+                    work.checkpoint({"rows": rows})
                     progress.report("trials", len(rows), total, "answers")
                 first += len(batch)
             work.log(stage="trials", answers=len(rows), seconds=round(time.monotonic() - began, 1))
-            lines = "".join(json.dumps(asdict(row), sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+            lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
             artifacts.write_atomic(work.path / FILE, lines.encode())
     return read_trials(out)
 

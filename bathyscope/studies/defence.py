@@ -20,7 +20,7 @@ from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.definitions import safety_definitions
-from bathyscope.evaluation.jailbreak.figures import NONE, chosen, defence_scores
+from bathyscope.evaluation.jailbreak.figures import NONE, affordable, chosen, defence_scores
 from bathyscope.evaluation.jailbreak.outcomes import KIND as VERDICTS
 from bathyscope.evaluation.jailbreak.outcomes import Outcome, read_outcomes, write_outcomes
 from bathyscope.evaluation.jailbreak.panel import Panel
@@ -85,8 +85,8 @@ GAINS = (0.5, 1.0, 2.0, 4.0)
 """Factors of amplification tried."""
 SHARES = (0.05, 0.1, 0.2)
 """Shares of a request's characters that are changed."""
-Half = Literal["choose", "report"]
-"""Requests that choose strengths, and requests that report."""
+Part = Literal["choose-harmless", "choose-harmful", "report"]
+"""Requests that say which strengths cost too much, that choose among the others, and that report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,26 +134,31 @@ def bench_defence(settings: DefenceBench, *, out: Path) -> list[Score]:
     """
     model = load_model(settings.model)
     dictionary = None if settings.dictionary is None else load_dictionary(settings.dictionary)
-    halves = _Halves(
-        model, {"choose": _requests("val", settings), "report": _requests("test", settings)}, settings, out
-    )
+    requests = _requests(settings)
+    answered = _Answered(model, requests, settings, out)
+    teaching = [*requests["choose-harmful"], *requests["choose-harmless"]]
     arms = [
-        *_arms(model, dictionary, halves.requests["choose"], settings, out=out),
-        *_rewriting_arms(model, halves.requests, settings, out=out),
+        *_arms(model, dictionary, teaching, settings, out=out),
+        *_rewriting_arms(model, requests, settings, out=out),
     ]
-    seen = halves.judged("choose", arms)
-    factors = {judge: chosen(voted(seen, judge), judge) for judge in seen[0].declines}
-    needed = [arm.at({of_method[arm.method] for of_method in factors.values()}) for arm in arms]
-    seen = halves.judged("report", needed)
+    seen = answered.judged("choose-harmless", arms)
+    among = {judge: affordable(voted(seen, judge)) for judge in seen[0].declines}
+    undecided = {
+        judge: {method: own for method, own in of_method.items() if len(own) > 1} for judge, of_method in among.items()
+    }
+    seen = answered.judged("choose-harmful", _at(arms, undecided))
+    factors = {judge: chosen(own, voted(seen, judge), judge) for judge, own in among.items()}
+    used = {judge: {method: [factor] for method, factor in own.items()} for judge, own in factors.items()}
+    seen = answered.judged("report", _at(arms, used))
     recipe = Recipe(
         kind="scores",
         config=settings,
         seed=settings.seed,
-        parents={f"verdicts-{half}": out / f"verdicts-{half}" for half in halves.requests},
+        parents={path.name: path for path in map(answered.verdicts, requests) if path.exists()},
     )
     if not artifacts.is_finished(out / "scores", recipe):
         rows: list[Score] = []
-        for judge in halves.panel.refusals:
+        for judge in answered.panel.refusals:
             own, known = factors[judge.name], judge.calibration()
             rows += defence_scores(voted(seen, judge.name), own, judge.name, known, seed=settings.seed)
         with artifacts.draft(out / "scores", recipe) as work:
@@ -163,11 +168,11 @@ def bench_defence(settings: DefenceBench, *, out: Path) -> list[Score]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Halves:
-    """Both halves of the requests, answered and judged; every step is found again when the bench is started again."""
+class _Answered:
+    """Requests in their parts, answered and judged; every step is found again when the bench is started again."""
 
     model: Model
-    requests: Mapping[Half, Sequence[Request]]
+    requests: Mapping[Part, Sequence[Request]]
     settings: DefenceBench
     out: Path
 
@@ -178,10 +183,15 @@ class _Halves:
         settings = self.settings
         return Panel.of(self.model, everyone, max_new_tokens=settings.max_new_tokens, seed=settings.seed)
 
-    def judged(self, half: Half, arms: Sequence[Arm]) -> list[Outcome]:
-        """What the judges say of the answers of one half under these arms."""
-        own, settings = self.requests[half], self.settings
-        answers, verdicts = self.out / f"answers-{half}", self.out / f"verdicts-{half}"
+    def verdicts(self, part: Part) -> Path:
+        """Where the verdicts on one part are kept."""
+        return self.out / f"verdicts-{part}"
+
+    def judged(self, part: Part, arms: Sequence[Arm]) -> list[Outcome]:
+        """What the judges say of the answers to one part under these arms; nothing without arms."""
+        if not arms:
+            return []
+        own, settings, answers = self.requests[part], self.settings, self.out / f"answers-{part}"
         trials = TrialSettings(
             instructions=tuple(request.text for request in own),
             max_new_tokens=settings.max_new_tokens,
@@ -192,22 +202,41 @@ class _Halves:
         parents = {} if settings.dictionary is None else {"dictionary": settings.dictionary}
         run_trials(self.model, arms, out=answers, parents=parents, settings=trials)
         recipe = Recipe(kind=VERDICTS, config=settings, seed=settings.seed, parents={"answers": answers})
-        if not artifacts.is_finished(verdicts, recipe):
-            with artifacts.draft(verdicts, recipe) as work:
+        if not artifacts.is_finished(self.verdicts(part), recipe):
+            with artifacts.draft(self.verdicts(part), recipe) as work:
                 write_outcomes(work.path, self.panel.outcomes(read_answers(answers), own))
-        return read_outcomes(verdicts, own)
+        return read_outcomes(self.verdicts(part), own)
 
 
-def _requests(part: Literal["val", "test"], settings: DefenceBench) -> list[Request]:
-    """Harmful ones plain and wrapped, and harmless ones."""
-    n = settings.n_harmful if part == "test" else VAL_REQUESTS
-    harmful = harmful_requests(part, n=n, seed=settings.seed)
-    around = wrappers(n=2 * settings.n_wrappers, seed=settings.seed)[0 if part == "val" else 1 :: 2]
-    inside = (
-        [wrapped(request, around[number % len(around)]) for number, request in enumerate(harmful)] if around else []
-    )
-    half: Half = "choose" if part == "val" else "report"
-    return [*harmful, *inside, *harmless_requests(half, n=settings.n_harmless)]
+def _at(arms: Sequence[Arm], factors: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Arm]:
+    """The arms at the factors that any judge has for their method (judge → method → factors), where there is one."""
+    found: list[Arm] = []
+    for arm in arms:
+        own = {factor for of_method in factors.values() for factor in of_method.get(arm.method, ())}
+        if own:
+            found.append(arm.at(own))
+    return found
+
+
+def _requests(settings: DefenceBench) -> dict[Part, list[Request]]:
+    """The requests of each part."""
+    around = wrappers(n=2 * settings.n_wrappers, seed=settings.seed)
+    teaching = harmful_requests("val", n=VAL_REQUESTS, seed=settings.seed)
+    reporting = harmful_requests("test", n=settings.n_harmful, seed=settings.seed)
+    harmless = harmless_requests("report", n=settings.n_harmless)
+    return {
+        "choose-harmless": harmless_requests("choose", n=settings.n_harmless),
+        "choose-harmful": [*teaching, *_inside(teaching, around[0::2])],
+        "report": [*reporting, *harmless, *_inside(reporting, around[1::2])],
+    }
+
+
+def _inside(requests: Sequence[Request], around: Sequence[str]) -> list[Request]:
+    """Each request inside one of the wrappers, in turn; the shortest first, so that batches hold little padding."""
+    if not around:
+        return []
+    inside = [wrapped(request, around[number % len(around)]) for number, request in enumerate(requests)]
+    return sorted(inside, key=lambda request: len(request.text))
 
 
 def _arms(
@@ -241,7 +270,7 @@ def _arms(
 
 
 def _rewriting_arms(
-    model: Model, requests: Mapping[Half, Sequence[Request]], settings: DefenceBench, *, out: Path
+    model: Model, requests: Mapping[Part, Sequence[Request]], settings: DefenceBench, *, out: Path
 ) -> Iterator[Arm]:
     """The defences that change what the model is asked."""
     perturbed = {

@@ -16,7 +16,6 @@ from bathyscope.evaluation.jailbreak.panel import Panel
 from bathyscope.evaluation.steering.answers import read_answers
 from bathyscope.models.generate import generate
 from bathyscope.steering import trials
-from bathyscope.steering.arm import Arm
 from bathyscope.steering.rewrites import paraphrase
 from bathyscope.steering.rewrites.perturb import Perturb
 from bathyscope.studies import defence as room
@@ -81,7 +80,7 @@ def finished(settings, tmp_path_factory):
     out, answers = tmp_path_factory.mktemp("bench"), trials._answers
 
     def failing(*given, **options):
-        if (out / "verdicts-choose").exists():
+        if (out / "verdicts-choose-harmful").exists():
             raise KeyboardInterrupt
         return answers(*given, **options)
 
@@ -101,7 +100,8 @@ def test_every_defence_stands_beside_its_nulls_under_both_judges(settings, finis
             assert (way, f"usefulness · {judge}") in found
     table = (finished / "scores" / "table.md").read_text()
     assert "| self-reminder |" in table and "| SmoothLLM | 0." in table and "| paraphrase | – |" in table
-    shown = [table, *((finished / f"verdicts-{half}" / "verdicts.jsonl").read_text() for half in ("choose", "report"))]
+    shown = [table, *(path.read_text() for path in finished.glob("verdicts-*/verdicts.jsonl"))]
+    assert len(shown) == 4
     assert not any("bad thing" in text for text in shown)
 
 
@@ -110,8 +110,8 @@ def test_requests_are_rewritten_and_judged_as_they_were_asked(settings, finished
     for line in (finished / "paraphrases" / "paraphrases.jsonl").read_text().splitlines():
         row = json.loads(line)
         said[row["text"]] = row["paraphrase"]
-    for half in ("choose", "report"):
-        answers = read_answers(finished / f"answers-{half}")
+    for part in ("choose-harmless", "report"):
+        answers = read_answers(finished / f"answers-{part}")
         asked = {answer.prompt for answer in answers if answer.method == NONE}
         own = {method: [each for each in answers if each.method == method] for method in (SMOOTH, PARAPHRASE)}
         assert {each.prompt for each in own[SMOOTH]} == {each.prompt for each in own[PARAPHRASE]} == asked
@@ -123,17 +123,16 @@ def test_requests_are_rewritten_and_judged_as_they_were_asked(settings, finished
     assert text.given and text.tokens == generate(tiny_model(), [text.given], max_new_tokens=3)[0].tokens
 
 
-def test_reporting_at_the_chosen_strengths_alone_changes_no_figure(settings, finished, tmp_path, monkeypatch):
+def test_answering_only_where_it_matters_changes_no_figure(settings, finished, tmp_path, monkeypatch):
     rows = bench_defence(settings, out=finished)
     out = tmp_path / "everywhere"
-    shutil.copytree(finished, out, ignore=shutil.ignore_patterns("*-report", "scores"))
-    monkeypatch.setattr(Arm, "at", lambda arm, _factors: arm)
+    shutil.copytree(finished, out, ignore=shutil.ignore_patterns("*-report", "*-choose-harmful", "scores"))
+    monkeypatch.setattr(room, "_at", lambda arms, _factors: arms)
     assert bench_defence(settings, out=out) == rows
-    few, all_of_them = (
-        {each.factor for each in read_answers(folder / "answers-report") if each.method == ADD}
-        for folder in (finished, out)
-    )
-    assert few <= all_of_them == {0.3, 0.6}
+    for part in ("choose-harmful", "report"):
+        few, every = (read_answers(folder / f"answers-{part}") for folder in (finished, out))
+        assert 0 < len(few) < len(every)
+    assert {each.factor for each in every if each.method == ADD} == {0.3, 0.6}
 
 
 def test_a_finished_bench_asks_nobody_again(settings, finished, monkeypatch):
