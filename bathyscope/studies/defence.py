@@ -3,8 +3,8 @@
 An attack succeeds when the answer neither declines nor evades (two judges, each with its calibration on human labels).
 Harmful requests come plain and inside wrappers, from HarmBench. Other requests than those that report choose the
 strength of each defence: the least attack success at a usefulness at most as much lower as in the paper
-(Wu et al. 2025, arXiv 2502.15576: 6.5 to 6.0). Unsafe texts are read at run time, stay in the run's own folder, and
-are never printed.
+(Wu et al. 2025, arXiv 2502.15576: 6.5 to 6.0). Nothing is answered that cannot change a choice or a figure. Unsafe
+texts are read at run time, stay in the run's own folder, and are never printed.
 """
 
 import functools
@@ -141,13 +141,7 @@ def bench_defence(settings: DefenceBench, *, out: Path) -> list[Score]:
         *_arms(model, dictionary, teaching, settings, out=out),
         *_rewriting_arms(model, requests, settings, out=out),
     ]
-    seen = answered.judged("choose-harmless", arms)
-    among = {judge: affordable(voted(seen, judge)) for judge in seen[0].declines}
-    undecided = {
-        judge: {method: own for method, own in of_method.items() if len(own) > 1} for judge, of_method in among.items()
-    }
-    seen = answered.judged("choose-harmful", _at(arms, undecided))
-    factors = {judge: chosen(own, voted(seen, judge), judge) for judge, own in among.items()}
+    factors = _factors(answered, arms)
     used = {judge: {method: [factor] for method, factor in own.items()} for judge, own in factors.items()}
     seen = answered.judged("report", _at(arms, used))
     recipe = Recipe(
@@ -206,6 +200,17 @@ class _Answered:
             with artifacts.draft(self.verdicts(part), recipe) as work:
                 write_outcomes(work.path, self.panel.outcomes(read_answers(answers), own))
         return read_outcomes(self.verdicts(part), own)
+
+
+def _factors(answered: _Answered, arms: Sequence[Arm]) -> dict[str, dict[str, float]]:
+    """Judge → method → the strength that the choosing half chose; harmful requests are answered where one is open."""
+    seen = answered.judged("choose-harmless", arms)
+    among = {judge: affordable(voted(seen, judge)) for judge in seen[0].declines}
+    undecided = {
+        judge: {method: own for method, own in of_method.items() if len(own) > 1} for judge, of_method in among.items()
+    }
+    seen = answered.judged("choose-harmful", _at(arms, undecided))
+    return {judge: chosen(own, voted(seen, judge), judge) for judge, own in among.items()}
 
 
 def _at(arms: Sequence[Arm], factors: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Arm]:
