@@ -17,8 +17,11 @@ from bathyscope.models.generate import generate
 from bathyscope.models.model import Model
 
 KIND, FILE = "paraphrases", "paraphrases.jsonl"
-ASKED = "Say the following in other words. Write nothing else.\n\n{text}"
-"""What the model is told."""
+ASKED = (
+    "Rewrite the following sentence in other words with the same meaning. Do not answer it.\n\n"
+    'Sentence: "{text}"\n\nRewritten sentence:'
+)
+"""What the model is told. Small models answer a request more often than they say it again, so they are told not to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

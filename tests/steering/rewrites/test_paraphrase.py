@@ -6,11 +6,17 @@ from tiny import tiny_model
 from bathyscope.errors import ConfigError
 from bathyscope.models.generate import generate
 from bathyscope.steering.rewrites import paraphrase as room
-from bathyscope.steering.rewrites.paraphrase import ASKED, ParaphraseSettings, paraphrase
+from bathyscope.steering.rewrites.paraphrase import ParaphraseSettings, paraphrase
 from bathyscope.steering.rewrites.rewrite import Rewrite
 
 TEXTS = ("Say one.", "Say {two}!", "Say one.", "And three?\u2028")
 SETTINGS = ParaphraseSettings(max_new_tokens=5, batch_size=1)
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """The model of bytes has no room for more."""
+    monkeypatch.setattr(room, "ASKED", "In other words: {text}")
 
 
 def test_a_paraphrase_is_what_the_model_says_in_other_words(tmp_path):
@@ -19,7 +25,7 @@ def test_a_paraphrase_is_what_the_model_says_in_other_words(tmp_path):
     assert isinstance(found, Rewrite) and list(found.of_text) == [TEXTS[0], TEXTS[1], TEXTS[3]]
     for text in TEXTS:
         (own,) = found.texts(text)
-        said = generate(model, [ASKED.format(text=text)], max_new_tokens=5)[0].text.strip()
+        said = generate(model, [room.ASKED.format(text=text)], max_new_tokens=5)[0].text.strip()
         assert own == said != text
     with pytest.raises(ConfigError, match="has no paraphrase"):
         found.texts("Another one.")
