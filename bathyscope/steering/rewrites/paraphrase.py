@@ -21,7 +21,7 @@ ASKED = (
     "Rewrite the following sentence in other words with the same meaning. Do not answer it.\n\n"
     'Sentence: "{text}"\n\nRewritten sentence:'
 )
-"""What the model is told. Small models answer a request more often than they say it again, so they are told not to."""
+"""What the model is told. Small models tend to answer instead, so they are told not to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
