@@ -139,6 +139,8 @@ if TYPE_CHECKING:
     from bathyscope.steering.operations.random_direction import RandomDirection
     from bathyscope.steering.operations.strength import Strength, typical_norm
     from bathyscope.steering.positions import Positions
+    from bathyscope.steering.rewrites.paraphrase import ParaphraseSettings, paraphrase
+    from bathyscope.steering.rewrites.perturb import Perturb
     from bathyscope.steering.schedules import Decay, Ramp, Toward
     from bathyscope.steering.steer import steer, steer_rows
     from bathyscope.steering.trials import TrialSettings, run_trials
@@ -253,7 +255,9 @@ _WHERE = {
     "PairStore": "bathyscope.activations.pairs.store",
     "PairedSettings": "bathyscope.dictionaries.paired",
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
+    "ParaphraseSettings": "bathyscope.steering.rewrites.paraphrase",
     "PassageSettings": "bathyscope.explanations.passages",
+    "Perturb": "bathyscope.steering.rewrites.perturb",
     "PlaneSettings": "bathyscope.features.plane",
     "Positions": "bathyscope.steering.positions",
     "PrincipalComponent": "bathyscope.vectors.principal_component",
@@ -355,6 +359,7 @@ _WHERE = {
     "open_shelf": "bathyscope.serving.shelf",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
+    "paraphrase": "bathyscope.steering.rewrites.paraphrase",
     "plane": "bathyscope.features.plane",
     "probe": "bathyscope.evaluation.probing",
     "random_dictionary": "bathyscope.evaluation.nulls",
@@ -487,7 +492,9 @@ __all__ = [
     "PairStore",
     "PairedSettings",
     "ParallelVerses",
+    "ParaphraseSettings",
     "PassageSettings",
+    "Perturb",
     "PlaneSettings",
     "Positions",
     "PrincipalComponent",
@@ -589,6 +596,7 @@ __all__ = [
     "open_shelf",
     "optimal_codes",
     "pair_set",
+    "paraphrase",
     "plane",
     "probe",
     "random_dictionary",

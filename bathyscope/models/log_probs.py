@@ -33,9 +33,12 @@ def log_probs_behind(
 ) -> list[Float[Tensor, " steps"]]:
     """For each row of S token ids, S natural logarithms: entry i is log P(token i | prefix, tokens 0 … i - 1), float64.
 
-    The prefix is read once. The reference is `log_probs` of prefix and row together. Works inside steering blocks.
+    The prefix is read once, and not at all for no rows. The reference is `log_probs` of prefix and row together. Works
+    inside steering blocks.
     """
     found: list[Tensor] = []
+    if not rows:
+        return found
     with torch.no_grad():
         start = model.network(input_ids=torch.tensor([list(prefix)], device=model.device), use_cache=True)
         for first in range(0, len(rows), batch_size):

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bathyscope import artifacts, progress
 from bathyscope.artifacts import Recipe
@@ -71,11 +72,15 @@ class Trial:
     instruction: int
     """Number of the instruction."""
     prompt: str
-    """The instruction."""
+    """The instruction, as it was asked."""
     tokens: list[int]
     """Token ids answered."""
     text: str
     """The answer."""
+    copy: int = 0
+    """Number of the text among those that the arm made of the instruction."""
+    given: str | None = None
+    """That text; None where the model was given the instruction itself."""
 
 
 def run_trials(
@@ -88,7 +93,8 @@ def run_trials(
 ) -> list[Trial]:
     """One answer for each arm, factor and instruction, in this order; also in the folder `out` (kind `trials`).
 
-    An interrupted run goes on after the last batch. Raises ConfigError for two arms of one concept and name, or none.
+    An arm that makes several texts of an instruction has an answer to each, one after the other. An interrupted run
+    goes on after the last batch. Raises ConfigError for two arms of one concept and name, or none.
     """
     out = Path(out)
     names = [(arm.concept, arm.method) for arm in arms]
@@ -99,16 +105,7 @@ def run_trials(
         config={
             "settings": settings,
             "model": dict(model.identity),
-            "arms": [
-                {
-                    "concept": arm.concept,
-                    "method": arm.method,
-                    "factors": list(arm.operations),
-                    "system": arm.system,
-                    **arm.identity,
-                }
-                for arm in arms
-            ],
+            "arms": [arm.described() for arm in arms],
         },
         seed=settings.seed,
         parents=parents or {},
@@ -116,17 +113,17 @@ def run_trials(
     )
     if not artifacts.is_finished(out, recipe):
         with artifacts.draft(out, recipe) as work:
-            rows = [Trial(**row) for row in (work.state() or {"rows": []})["rows"]]
-            total, began = sum(len(arm.operations) for arm in arms) * len(settings.instructions), time.monotonic()
-            first = 0
-            for batch in _batches(arms, settings):
+            rows: list[dict[str, Any]] = (work.state() or {"rows": []})["rows"]
+            batches, began = list(_batches(arms, settings)), time.monotonic()
+            first, total = 0, sum(map(len, batches))
+            for batch in batches:
                 if first >= len(rows):
-                    rows += _answers(model, batch, settings, seed=settings.seed + first)
-                    work.checkpoint({"rows": [asdict(row) for row in rows]})
+                    rows += map(asdict, _answers(model, batch, settings, seed=settings.seed + first))
+                    work.checkpoint({"rows": rows})
                     progress.report("trials", len(rows), total, "answers")
                 first += len(batch)
             work.log(stage="trials", answers=len(rows), seconds=round(time.monotonic() - began, 1))
-            lines = "".join(json.dumps(asdict(row), sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+            lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
             artifacts.write_atomic(work.path / FILE, lines.encode())
     return read_trials(out)
 
@@ -135,7 +132,7 @@ def read_trials(path: Path) -> list[Trial]:
     """The rows of a finished folder of kind `trials`. Raises ArtifactError for another kind or an altered file."""
     manifest = artifacts.read_manifest(path, kind=KIND)
     text = artifacts.check_file(path, manifest, FILE).read_text("utf-8")
-    return [Trial(**json.loads(line)) for line in text.splitlines() if line]
+    return [Trial(**json.loads(line)) for line in text.split("\n") if line]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +142,8 @@ class _Row:
     arm: Arm
     factor: float
     instruction: int
+    copy: int
+    given: str
 
 
 def _batches(arms: Sequence[Arm], settings: TrialSettings) -> Iterator[list[_Row]]:
@@ -154,21 +153,21 @@ def _batches(arms: Sequence[Arm], settings: TrialSettings) -> Iterator[list[_Row
         by_system.setdefault(arm.system, []).append(arm)
     for own in by_system.values():
         rows = (
-            _Row(arm, factor, number)
+            _Row(arm, factor, number, copy, given)
             for arm in own
             for factor in arm.operations
-            for number in range(len(settings.instructions))
+            for number, instruction in enumerate(settings.instructions)
+            for copy, given in enumerate(arm.given(factor, instruction))
         )
         while batch := list(itertools.islice(rows, settings.batch_size)):
             yield batch
 
 
 def _answers(model: Model, batch: Sequence[_Row], settings: TrialSettings, *, seed: int) -> list[Trial]:
-    prompts = [settings.instructions[row.instruction] for row in batch]
     with steer_rows(model, [row.arm.operations[row.factor] for row in batch]):
         found = generate(
             model,
-            prompts,
+            [row.given for row in batch],
             max_new_tokens=settings.max_new_tokens,
             temperature=settings.temperature,
             seed=seed,
@@ -181,9 +180,11 @@ def _answers(model: Model, batch: Sequence[_Row], settings: TrialSettings, *, se
             method=row.arm.method,
             factor=row.factor,
             instruction=row.instruction,
-            prompt=answer.prompt,
+            prompt=settings.instructions[row.instruction],
             tokens=list(answer.tokens),
             text=answer.text,
+            copy=row.copy,
+            given=row.given if row.factor in row.arm.rewrites else None,
         )
         for row, answer in zip(batch, found, strict=True)
     ]

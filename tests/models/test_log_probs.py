@@ -41,3 +41,9 @@ def test_behind_a_prefix_they_are_those_of_the_whole(architecture):
     assert [len(row) for row in found] == [5, 1, 0, 2]
     for log_p, expected in zip(found, whole, strict=True):
         torch.testing.assert_close(log_p, expected[len(prefix) - 1 :], rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_is_read_for_no_rows(monkeypatch):
+    model = tiny_model()
+    monkeypatch.setattr(model.network, "forward", None)
+    assert log_probs_behind(model, [257, 72], []) == []

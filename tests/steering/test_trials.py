@@ -4,10 +4,12 @@ import pytest
 import torch
 from tiny import D_MODEL, tiny_model
 
-from bathyscope.errors import ConfigError
+from bathyscope.errors import ArtifactError, ConfigError
+from bathyscope.evaluation.steering.answers import read_answers
 from bathyscope.models.generate import generate
 from bathyscope.steering import trials as room
 from bathyscope.steering.arm import Arm
+from bathyscope.steering.rewrites.perturb import Perturb
 from bathyscope.steering.steer import steer
 from bathyscope.steering.trials import TrialSettings, run_trials
 
@@ -80,3 +82,42 @@ def test_arms_that_cannot_be_told_apart_are_refused(model, tmp_path):
         run_trials(model, [], out=tmp_path / "out", settings=SETTINGS)
     with pytest.raises(ConfigError, match="none of them twice"):
         TrialSettings(instructions=("Twice.", "Twice."))
+
+
+def test_an_arm_that_rewrites_has_an_answer_to_each_copy_and_keeps_what_was_asked(model, tmp_path):
+    rewrites = {share: Perturb(share=share, n_copies=2) for share in (0.2, 0.5)}
+    arm = Arm.rewriting("sea", "perturb", rewrites)
+    rows = run_trials(model, [arms()[0], arm], out=tmp_path / "out", settings=SETTINGS)
+    plain, own = rows[:3], rows[3:]
+    assert all((row.copy, row.given) == (0, None) for row in plain)
+    assert [(row.factor, row.instruction, row.copy) for row in own] == [
+        (share, number, copy) for share in rewrites for number in range(3) for copy in range(2)
+    ]
+    for row in own:
+        assert row.prompt == SETTINGS.instructions[row.instruction]
+        assert row.given == rewrites[row.factor].texts(row.prompt)[row.copy] != row.prompt
+        assert tuple(row.tokens) == generate(model, [row.given], max_new_tokens=6)[0].tokens
+
+
+def test_an_arm_at_some_factors_gives_the_same_answers_there(model, tmp_path):
+    several = [arms()[1], Arm.rewriting("sea", "perturb", {share: Perturb(share=share) for share in (0.2, 0.5)})]
+    everywhere = run_trials(model, several, out=tmp_path / "all", settings=SETTINGS)
+    chosen = [several[0].at([4.0, 9.0]), several[1].at([0.2])]
+    found = run_trials(model, chosen, out=tmp_path / "some", settings=SETTINGS)
+    assert found == [row for row in everywhere if row.factor in (4.0, 0.2)]
+
+
+def test_a_rewrite_is_part_of_what_a_run_is(model, tmp_path):
+    run_trials(model, [Arm.rewriting("sea", "own", {0.5: Perturb(share=0.5)})], out=tmp_path / "out", settings=SETTINGS)
+    other = Arm.rewriting("sea", "own", {0.5: Perturb(share=0.5, seed=1)})
+    with pytest.raises(ArtifactError, match="other settings"):
+        run_trials(model, [other], out=tmp_path / "out", settings=SETTINGS)
+    with pytest.raises(ConfigError, match="rewrites at factors"):
+        Arm(concept="sea", method="own", operations={1.0: ()}, rewrites={2.0: Perturb(share=0.5)})
+
+
+def test_any_character_of_an_instruction_is_read_back(model, tmp_path):
+    odd = TrialSettings(instructions=("One\u2028line", "Another\x85one"), max_new_tokens=2, temperature=0.0)
+    rows = run_trials(model, arms()[:1], out=tmp_path / "out", settings=odd)
+    assert [row.prompt for row in rows] == list(odd.instructions)
+    assert [answer.prompt for answer in read_answers(tmp_path / "out")] == list(odd.instructions)

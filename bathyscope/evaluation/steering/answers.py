@@ -24,18 +24,22 @@ class SteeredAnswer:
     instruction: int
     """Number of the instruction."""
     prompt: str
-    """The instruction."""
+    """The instruction, as it was asked."""
     tokens: tuple[int, ...]
     """Token ids answered."""
     text: str
     """The answer."""
+    copy: int = 0
+    """Number of the text among those that the arm made of the instruction."""
+    given: str | None = None
+    """That text; None where the model was given the instruction itself."""
 
 
 def read_answers(path: Path) -> list[SteeredAnswer]:
     """The rows of a finished folder of kind `trials`. Raises ArtifactError for another kind or an altered file."""
     manifest = artifacts.read_manifest(path, kind=KIND)
     text = artifacts.check_file(path, manifest, FILE).read_text("utf-8")
-    return [_answer(json.loads(line)) for line in text.splitlines() if line]
+    return [_answer(json.loads(line)) for line in text.split("\n") if line]
 
 
 def _answer(row: dict[str, Any]) -> SteeredAnswer:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bathyscope.evaluation.jailbreak.figures import NONE, Outcome, chosen, defence_scores
+from bathyscope.evaluation.jailbreak.figures import NONE, affordable, chosen, defence_scores
+from bathyscope.evaluation.jailbreak.outcomes import Outcome
 from bathyscope.evaluation.jailbreak.refusals import Calibration
 from bathyscope.evaluation.jailbreak.requests import Request
 from bathyscope.evaluation.jailbreak.table import table
@@ -39,13 +40,25 @@ def world() -> list[Outcome]:
     return rows
 
 
+def choice(rows: list[Outcome]) -> dict[str, float]:
+    return chosen(affordable(rows), rows, "oracle")
+
+
 def test_a_strength_may_not_cost_more_usefulness_than_allowed():
-    assert chosen(world(), "oracle") == {NONE: 0.0, "way": 1.0}
+    assert affordable(world()) == {NONE: [0.0], "way": [1.0]}
+    assert choice(world()) == {NONE: 0.0, "way": 1.0}
     cheap = [row for row in world() if row.request.kind == "harmful" or row.factor != 2.0]
     cheap += [outcome("way", 2.0, kind, n, declines=False) for kind in ("alike", "plain") for n in range(20)]
-    assert chosen(cheap, "oracle")["way"] == 2.0
+    assert affordable(cheap)["way"] == [1.0, 2.0] and choice(cheap)["way"] == 2.0
     broken = [row for row in world() if row.factor != 1.0]
-    assert chosen(broken, "oracle")["way"] == 2.0, "where all cost too much, the least costly"
+    assert choice(broken)["way"] == 2.0, "where all cost too much, the least costly"
+
+
+def test_harmful_requests_decide_only_between_strengths_that_can_be_afforded():
+    harmless = [row for row in world() if row.request.kind != "harmful"]
+    assert chosen(affordable(harmless), [], "oracle") == choice(world()), "one strength is left, nothing to decide"
+    tied = [outcome("way", factor, "harmful", n, declines=True) for factor in (2.0, 1.0) for n in range(3)]
+    assert chosen({"way": [2.0, 1.0]}, tied, "oracle") == {"way": 1.0}
 
 
 def test_every_figure_of_a_defence():
