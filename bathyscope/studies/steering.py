@@ -67,7 +67,7 @@ class SteeringBench:
     """Settings of `bench_steering`."""
 
     quick: bool = False
-    """Eight concepts, three strengths and six instructions instead of all, answers of 20 tokens."""
+    """Eight concepts, three strengths and four instructions instead of all, answers of 20 tokens."""
     model: str = "smollm2"
     """Bundled name, local folder, .gguf file or Hub id."""
     hookpoint: str = "layers.15"
@@ -97,7 +97,7 @@ class SteeringBench:
         """What `quick` stands for, written out."""
         if not self.quick:
             return self
-        trials = replace(self.trials, instructions=INSTRUCTIONS[:6], max_new_tokens=20, batch_size=96)
+        trials = replace(self.trials, instructions=INSTRUCTIONS[:4], max_new_tokens=20, batch_size=96)
         return replace(self, quick=False, factors=QUICK_GRID, questions=0, trials=trials)
 
 

@@ -106,8 +106,7 @@ def read_ratings(path: Path) -> list[Rated]:
     manifest = artifacts.read_manifest(path, kind="scores")
     text = artifacts.check_file(path, manifest, RATINGS).read_text("utf-8")
     found: list[Rated] = []
-    for line in text.splitlines():
-        row = json.loads(line)
+    for row in (json.loads(line) for line in text.split("\n") if line):
         ratings = {tuple(name.split(": ", 1)): rating for name, rating in row.pop("ratings").items()}
         found.append(Rated(answer=SteeredAnswer(**{**row, "tokens": tuple(row["tokens"])}), ratings=ratings))
     return found
