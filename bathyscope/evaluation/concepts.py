@@ -30,7 +30,7 @@ from bathyscope.errors import ConfigError
 from bathyscope.evaluation.concept_table import ConceptFeature, concept_table
 from bathyscope.evaluation.extras import require_science
 from bathyscope.evaluation.intervals import Interval, over_runs
-from bathyscope.evaluation.labelled import LabelledSet, Task, draw_task, shuffled_labels
+from bathyscope.evaluation.labelled import LabelledSet, Task, draw_task, records_of, shuffled_labels
 from bathyscope.evaluation.place import common_hookpoint
 from bathyscope.evaluation.pooling import Pooled, pool, text_rows
 from bathyscope.evaluation.probes import auroc, best_threshold, column_probe, mean_over_groups, word_scores
@@ -106,7 +106,7 @@ def find_concepts(
         },
         seed=settings.seed,
         parents=parents or {},
-        materials=(*model.materials, *(record for each in sets for record in each.materials)),
+        materials=records_of(model.materials, sets),
     )
     if not artifacts.is_finished(out, recipe):
         tasks = [draw_task(each, n_texts=settings.n_texts, seed=settings.seed) for each in sets]

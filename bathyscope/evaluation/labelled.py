@@ -6,13 +6,14 @@ Knows nothing of where texts come from (`tasks`) or of what is predicted from (`
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from bathyscope.activations.document import fault
+from bathyscope.config import canonical
 from bathyscope.errors import ConfigError
 
 MIN_TEXTS = 10
@@ -79,6 +80,12 @@ class Task:
     is_hard_T: Bool[np.ndarray, " T"]
     """Which texts are hard negatives."""
     materials: tuple[Mapping[str, str], ...] = field(default=())
+
+
+def records_of(others: Sequence[Mapping[str, str]], sets: Iterable[LabelledSet]) -> tuple[Mapping[str, str], ...]:
+    """The materials of sets behind those of others, each once."""
+    records = [*others, *(record for each in sets for record in each.materials)]
+    return tuple({canonical(dict(record)): record for record in records}.values())
 
 
 def draw_task(labelled: LabelledSet, *, n_texts: int, seed: int) -> Task:

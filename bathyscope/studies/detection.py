@@ -21,7 +21,7 @@ from bathyscope.dictionaries.shifts.learn import learn_shifts
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.evaluation.detection_sets import DETECTION_SETS, open_sets
 from bathyscope.evaluation.extras import require_science
-from bathyscope.evaluation.labelled import LabelledSet, draw_task
+from bathyscope.evaluation.labelled import LabelledSet, draw_task, records_of
 from bathyscope.evaluation.nulls import random_dictionary
 from bathyscope.evaluation.place import common_hookpoint
 from bathyscope.evaluation.probes import best_threshold, mean_over_groups, word_scores
@@ -109,7 +109,7 @@ def bench_detection(settings: DetectionBench, *, out: Path) -> list[Score]:
         },
         seed=seed,
         parents={} if settings.dictionary is None else {"dictionary": settings.dictionary},
-        materials=(*model.materials, *(record for each in sets.values() for record in each.materials)),
+        materials=records_of(model.materials, sets.values()),
     )
     if not artifacts.is_finished(out / "scores", recipe):
         with artifacts.draft(out / "scores", recipe) as work:
@@ -214,7 +214,7 @@ def code_rows(
 
 def word_rows(model: Model, halves: Halved, *, seed: int) -> list[Score]:
     """The figures of a logistic regression on which words occur, in those parts of the texts that the model read."""
-    texts = [model.tokenizer.decode(list(row), skip_special_tokens=True) for half in halves for row in half.tokens]
+    texts = [str(model.tokenizer.decode(list(row), skip_special_tokens=True)) for half in halves for row in half.tokens]
     labels_T, groups_T = (
         np.concatenate(both) for both in zip(*((h.labels_T, h.groups_T) for h in halves), strict=True)
     )

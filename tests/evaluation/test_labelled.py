@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bathyscope.errors import ConfigError
-from bathyscope.evaluation.labelled import LabelledSet, LabelledText, draw_task, shuffled_labels
+from bathyscope.evaluation.labelled import LabelledSet, LabelledText, draw_task, records_of, shuffled_labels
 
 
 def labelled(examples) -> LabelledSet:
@@ -60,6 +60,12 @@ def test_a_hard_negative_stays_one_and_changes_the_digest():
     assert [text.endswith("0") and text.startswith("False") for text in task.texts] == task.is_hard_T.tolist()
     assert 0 < task.is_hard_T.sum() < 20
     assert labelled(easy).digest != labelled(hard).digest
+
+
+def test_a_material_that_several_sets_are_read_from_is_recorded_once():
+    film, code = {"name": "film"}, {"name": "code"}
+    one, two = (LabelledSet(name="a", question="q", examples=(), materials=own) for own in ((film, code), (film,)))
+    assert records_of([{"name": "model"}], [one, two]) == ({"name": "model"}, film, code)
 
 
 def test_a_set_is_paired_when_every_group_is_one_text_of_each_label():

@@ -24,7 +24,12 @@ from bathyscope.studies.methods import BY_AUROC, DENOISED, FROM_LABELS, REFT, SH
 from bathyscope.vectors.contrast import Halved, ReadSettings, contrast_of_texts
 from bathyscope.vectors.detection import HARD, OTHER, RANDOM, SHUFFLED
 from bathyscope.vectors.learn import VectorSettings
+from bathyscope.vectors.logistic import LogisticProbe
+from bathyscope.vectors.multimax import MultiMax
 from bathyscope.vectors.reft import ReFTr1
+
+QUICK = {**FROM_LABELS, "logistic probe": LogisticProbe(penalty=0.01), "MultiMax probe": MultiMax(n_steps=30)}
+"""The same ways without a search for a penalty, and with fewer steps."""
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +58,7 @@ def bench(tmp_path_factory):
         vectors=VectorSettings(n_random=30, n_shuffles=6),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "load_model", lambda _name: tiny_model())
-        patch.setattr(room, "contrast_of_texts", _planting)
+        _plant(patch)
         rows = bench_detection(settings, out=folder / "out")
     return folder, settings, {(row.subject, row.metric): row for row in rows}
 
@@ -66,10 +70,15 @@ def _planting(model, own, **given):
     return dataclasses.replace(contrast, places={PLACE: Halved(*(_added(half) for half in contrast.places[PLACE]))})
 
 
+def _plant(patch):
+    patch.setattr(room, "load_model", lambda _name: tiny_model())
+    patch.setattr(room, "contrast_of_texts", _planting)
+    patch.setattr(room, "FROM_LABELS", QUICK)
+
+
 @pytest.fixture
 def planting(monkeypatch):
-    monkeypatch.setattr(room, "load_model", lambda _name: tiny_model())
-    monkeypatch.setattr(room, "contrast_of_texts", _planting)
+    _plant(monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["planted", "unpaired-planted"])
