@@ -19,6 +19,7 @@ from bathyscope.artifacts import Draft, Recipe
 from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary
 from bathyscope.dictionaries.shifts.learn import learn_shifts
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
+from bathyscope.errors import ConfigError
 from bathyscope.evaluation.detection_sets import DETECTION_SETS, open_sets
 from bathyscope.evaluation.extras import require_science
 from bathyscope.evaluation.labelled import LabelledSet, draw_task, records_of
@@ -44,7 +45,8 @@ from bathyscope.vectors.shift_column import ShiftColumn
 WORDS, RANDOM_BEST = "bag of words", "best feature of a random dictionary"
 BY_CODE = {BY_AUROC: f"{BY_AUROC}, its code", RANDOM_BEST: f"{RANDOM_BEST}, its code"}
 """A feature as a direction → the same feature as a detector of its own: the mean of its codes."""
-SHUFFLED_TOO = ("difference of means", "logistic probe")
+MEANS, PROBE = "difference of means", "logistic probe"
+SHUFFLED_TOO = (MEANS, PROBE)
 """Ways that are taught labels in a random order as well: labels decide where they point, and they are quick. The first
 component and LAT take no more than their sign from labels: their null is a random direction."""
 NULLS = frozenset({RANDOM, RANDOM_BEST, BY_CODE[RANDOM_BEST], *(f"{name}, {SHUFFLED}" for name in SHUFFLED_TOO)})
@@ -70,8 +72,15 @@ class DetectionBench:
     """How many texts of a set are read, and how much of each."""
     reft: ReFTr1 = field(default_factory=lambda: ReFTr1(batch_texts=4, max_steps=8, max_tokens=32))
     """ReFT-r1, shorter than by itself: it runs the model forth and back."""
-    vectors: VectorSettings = field(default_factory=lambda: VectorSettings(n_shuffles=3))
+    vectors: VectorSettings = field(default_factory=lambda: VectorSettings(n_shuffles=20))
     """How texts are scored, the nulls, and the seed of everything that is drawn."""
+    n_probe_shuffles: int = 3
+    """Random orders of labels for the logistic probe, which looks for its penalty each time; `n_shuffles` are those for
+    the difference of means."""
+
+    def __post_init__(self) -> None:
+        if self.n_probe_shuffles < 0:
+            raise ConfigError(f"n_probe_shuffles is {self.n_probe_shuffles}, expected at least 0")
 
     def resolved(self) -> "DetectionBench":
         """What `quick` stands for, written out."""
@@ -106,6 +115,7 @@ def bench_detection(settings: DetectionBench, *, out: Path) -> list[Score]:
             "reading": settings.reading,
             "reft": settings.reft,
             "vectors": settings.vectors,
+            "n_probe_shuffles": settings.n_probe_shuffles,
         },
         seed=seed,
         parents={} if settings.dictionary is None else {"dictionary": settings.dictionary},
@@ -163,6 +173,7 @@ def _measure(job: _Job, sets: Mapping[str, LabelledSet], work: Draft) -> None:
 def _set_rows(job: _Job, contrast: Contrast, shifts: Dictionary | None) -> Iterator[Score]:
     """Every way on one set, the words, and the nulls."""
     halves, settings = contrast.places[job.hookpoint], job.settings.vectors
+    n_shuffles = {MEANS: settings.n_shuffles, PROBE: job.settings.n_probe_shuffles}
     for method, learner, dictionary in _learners(job, halves, shifts):
         vector = learn_vector(
             contrast,
@@ -170,9 +181,7 @@ def _set_rows(job: _Job, contrast: Contrast, shifts: Dictionary | None) -> Itera
             out=job.out / "vectors" / f"{contrast.name}-{method.replace(' ', '-')}",
             model=job.model,
             dictionary=dictionary,
-            settings=dataclasses.replace(
-                settings, n_random=0, n_shuffles=settings.n_shuffles if method in SHUFFLED_TOO else 0
-            ),
+            settings=dataclasses.replace(settings, n_random=0, n_shuffles=n_shuffles.get(method, 0)),
         )
         for row in vector.scores:
             figure = row.metric.removesuffix(f" · {job.hookpoint}")

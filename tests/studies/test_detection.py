@@ -184,3 +184,5 @@ def test_quick_is_written_out():
     assert DetectionBench().resolved() == DetectionBench()
     small = DetectionBench(quick=True, reading=ReadSettings(n_texts=40)).resolved()
     assert small.reading.n_texts == 40
+    with pytest.raises(ConfigError, match="n_probe_shuffles"):
+        DetectionBench(n_probe_shuffles=-1)
