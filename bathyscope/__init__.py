@@ -145,6 +145,7 @@ if TYPE_CHECKING:
     from bathyscope.steering.steer import steer, steer_rows
     from bathyscope.steering.trials import TrialSettings, run_trials
     from bathyscope.studies.defence import DefenceBench, bench_defence
+    from bathyscope.studies.detection import DetectionBench, bench_detection
     from bathyscope.studies.steering import SteeringBench, bench_steering
     from bathyscope.vectors.contrast import Contrast, ReadSettings, contrast_of_pairs, contrast_of_texts
     from bathyscope.vectors.decoder_row import DecoderRow
@@ -201,6 +202,7 @@ _WHERE = {
     "DecoderRow": "bathyscope.vectors.decoder_row",
     "DefenceBench": "bathyscope.studies.defence",
     "DenoisedDiffMean": "bathyscope.vectors.denoised",
+    "DetectionBench": "bathyscope.studies.detection",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "DiffMean": "bathyscope.vectors.diff_mean",
     "DigitsSettings": "bathyscope.evaluation.worlds.digits",
@@ -312,6 +314,7 @@ _WHERE = {
     "align": "bathyscope.circuits.alignment",
     "attribute": "bathyscope.circuits.attribution",
     "bench_defence": "bathyscope.studies.defence",
+    "bench_detection": "bathyscope.studies.detection",
     "bench_explanations": "bathyscope.explanations.bench",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
@@ -438,6 +441,7 @@ __all__ = [
     "DecoderRow",
     "DefenceBench",
     "DenoisedDiffMean",
+    "DetectionBench",
     "Dictionary",
     "DiffMean",
     "DigitsSettings",
@@ -549,6 +553,7 @@ __all__ = [
     "align",
     "attribute",
     "bench_defence",
+    "bench_detection",
     "bench_explanations",
     "bench_recovery",
     "bench_shifts",

@@ -1,4 +1,4 @@
-"""`bathyscope bench`: measurements on worlds whose truth is known, on pairs of texts, and on steered answers."""
+"""`bathyscope bench`: measurements on worlds whose truth is known, on texts with labels, and on steered answers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, Recover
 from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
 from bathyscope.explanations.bench import ExplanationBench, bench_explanations
 from bathyscope.studies.defence import DefenceBench, bench_defence
+from bathyscope.studies.detection import DetectionBench, bench_detection
 from bathyscope.studies.steering import SteeringBench, bench_steering
 
 What = (
@@ -23,6 +24,7 @@ What = (
     | Annotated[ExplanationBench, tyro.conf.subcommand("explanations", default=ExplanationBench())]
     | Annotated[LanguageBench, tyro.conf.subcommand("language", default=LanguageBench())]
     | Annotated[SteeringBench, tyro.conf.subcommand("steering", default=SteeringBench())]
+    | Annotated[DetectionBench, tyro.conf.subcommand("detection", default=DetectionBench())]
     | Annotated[DefenceBench, tyro.conf.subcommand("defence", default=DefenceBench())]
 )
 """Every bench, with its default settings."""
@@ -56,6 +58,9 @@ def run(config: Bench) -> None:
         case SteeringBench():
             run_folder = config.out or Path("runs/bench/steering")
             rows, out = bench_steering(config.what, out=run_folder), run_folder / SCORES
+        case DetectionBench():
+            run_folder = config.out or Path("runs/bench/detection")
+            rows, out = bench_detection(config.what, out=run_folder), run_folder / SCORES
         case DefenceBench():
             run_folder = config.out or Path("runs/bench/defence")
             rows, out = bench_defence(config.what, out=run_folder), run_folder / SCORES

@@ -25,7 +25,7 @@ from bathyscope.evaluation.intervals import Interval
 from bathyscope.evaluation.letters import LetterProbes, fit_letter_probes, word_activations, words_by_letter
 from bathyscope.evaluation.nulls import random_dictionary
 from bathyscope.evaluation.place import common_hookpoint
-from bathyscope.evaluation.probes import column_probe, mean_over_groups
+from bathyscope.evaluation.probes import column_probe, f1_score, mean_over_groups
 from bathyscope.evaluation.scores import Score, read_scores, score, write_scores
 from bathyscope.models.model import Model
 
@@ -162,7 +162,7 @@ def main_features(
     order_F = np.argsort(x_WF[~labels_W].mean(0) - x_WF[labels_W].mean(0), kind="stable")
     best, n_best = -1.0, 1
     for k in range(1, min(settings.max_main, x_WF.shape[1]) + 1):
-        f1 = _f1(column_probe(x_WF, labels_W, order_F[:k], penalty=1.0).scores(x_WF) > 0, labels_W)
+        f1 = f1_score(column_probe(x_WF, labels_W, order_F[:k], penalty=1.0).scores(x_WF) > 0, labels_W)
         if k > 1 and f1 < best + settings.min_f1:
             break
         best, n_best = f1, k
@@ -235,8 +235,3 @@ def _nulls(dictionaries: Mapping[str, Dictionary], x_WD: Float[Tensor, "W D"], s
     like = next(iter(dictionaries.values()))
     k = max(1, round(like.encode(x_WD).l0()))
     return {"random dictionary": random_dictionary(like, x_WD, k=k, seed=seed)}
-
-
-def _f1(said_W: Bool[np.ndarray, " W"], labels_W: Bool[np.ndarray, " W"]) -> float:
-    """2·right / (said + true), 0 when nothing is said."""
-    return 2 * float((said_W & labels_W).sum()) / max(float(said_W.sum() + labels_W.sum()), 1.0)

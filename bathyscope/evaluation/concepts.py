@@ -30,10 +30,10 @@ from bathyscope.errors import ConfigError
 from bathyscope.evaluation.concept_table import ConceptFeature, concept_table
 from bathyscope.evaluation.extras import require_science
 from bathyscope.evaluation.intervals import Interval, over_runs
-from bathyscope.evaluation.labelled import LabelledSet, Task, draw_task, shuffled_labels
+from bathyscope.evaluation.labelled import LabelledSet, Task, draw_task, records_of, shuffled_labels
 from bathyscope.evaluation.place import common_hookpoint
 from bathyscope.evaluation.pooling import Pooled, pool, text_rows
-from bathyscope.evaluation.probes import auroc, column_probe, mean_over_groups, word_scores
+from bathyscope.evaluation.probes import auroc, best_threshold, column_probe, mean_over_groups, word_scores
 from bathyscope.evaluation.scores import Score, score, write_scores
 from bathyscope.models.model import Model
 
@@ -106,7 +106,7 @@ def find_concepts(
         },
         seed=settings.seed,
         parents=parents or {},
-        materials=(*model.materials, *(record for each in sets for record in each.materials)),
+        materials=records_of(model.materials, sets),
     )
     if not artifacts.is_finished(out, recipe):
         tasks = [draw_task(each, n_texts=settings.n_texts, seed=settings.seed) for each in sets]
@@ -182,21 +182,6 @@ def column_aurocs(x_TF: Float[np.ndarray, "T F"], labels_T: Bool[np.ndarray, " T
     ranks_TF = rankdata(x_TF, axis=0)
     below = ranks_TF[labels_T].sum(0) - n_true * (n_true + 1) / 2
     return below / (n_true * (len(labels_T) - n_true))
-
-
-def best_threshold(values_T: Float[np.ndarray, " T"], labels_T: Bool[np.ndarray, " T"]) -> float | None:
-    """The value above which recall less false alarm (Youden's J) is largest, half-way to the next value above it.
-
-    Ties go to the highest such value; None where no value does better than calling nothing, or a label is missing.
-    """
-    steps = np.unique(values_T)
-    if len(steps) < 2 or labels_T.all() or not labels_T.any():
-        return None
-    middles = (steps[1:] + steps[:-1]) / 2
-    above_ST = values_T[None] > middles[:, None]
-    gain_S = above_ST[:, labels_T].mean(1) - above_ST[:, ~labels_T].mean(1)
-    best = len(gain_S) - 1 - int(np.argmax(gain_S[::-1]))
-    return float(middles[best]) if gain_S[best] > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,9 +53,10 @@ def read_definitions(path: Path) -> list[Definition]:
 
 
 def read_labelled(path: Path) -> LabelledSet:
-    """Labelled texts from JSON lines: `{"text": …, "label": true, "group": "where it is from"}`.
+    """Labelled texts from JSON lines: `{"text": …, "label": true, "group": "where it is from", "hard": false}`.
 
-    Named after the file; without `group` each text is a group of its own. Raises ConfigError naming the line.
+    Named after the file; without `group` each text is a group of its own, without `hard` no hard negative. Raises
+    ConfigError naming the line.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -72,7 +73,10 @@ def _labelled(line: str, where: str) -> LabelledText:
         raise ConfigError(f"{where} is not JSON: {error}") from error
     if not isinstance(row, dict) or not isinstance(row.get("text"), str) or not isinstance(row.get("label"), bool):
         raise ConfigError(f'{where}: expected {{"text": "…", "label": true or false}}, with "group" if there is one')
-    return LabelledText(row["text"], row["label"], str(row.get("group", where)))
+    is_hard = row.get("hard", False)
+    if not isinstance(is_hard, bool) or (is_hard and row["label"]):
+        raise ConfigError(f'{where}: "hard" is true or false, and marks texts labelled false alone')
+    return LabelledText(row["text"], row["label"], str(row.get("group", where)), is_hard)
 
 
 def _definitions(data: Mapping[str, Any], *, where: str) -> list[Definition]:
@@ -94,7 +98,8 @@ def _definition(name: str, entry: Any, *, where: str) -> Definition:
     for number, pair in enumerate(entry["pairs"]):
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(text, str) for text in pair):
             raise ConfigError(f"{where}: pair {number} of [{name}] is not [with the concept, without it]")
-        examples += [LabelledText(pair[0], True, f"pair {number}"), LabelledText(pair[1], False, f"pair {number}")]
+        group = f"pair {number}"
+        examples += [LabelledText(pair[0], True, group), LabelledText(pair[1], False, group, is_hard=True)]
     labelled = LabelledSet(name=name, question=entry.get("question", name), examples=examples)
     words, description = tuple(map(str, entry.get("words", ()))), entry.get("description", name)
     return Definition(labelled=labelled, words=words, description=description)

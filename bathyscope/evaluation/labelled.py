@@ -3,15 +3,17 @@
 Knows nothing of where texts come from (`tasks`) or of what is predicted from (`probing`).
 """
 
+import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from bathyscope.activations.document import fault
+from bathyscope.config import canonical
 from bathyscope.errors import ConfigError
 
 MIN_TEXTS = 10
@@ -28,6 +30,8 @@ class LabelledText:
     label: bool
     group: str
     """What it was taken from (a book, a speaker, a problem): all texts of a group fall into the same half."""
+    is_hard: bool = False
+    """Of a false text: whether it is as like the true ones as its source has any (a hard negative)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +52,17 @@ class LabelledSet:
         """sha256 over texts, labels and groups in their order."""
         total = hashlib.sha256()
         for example in self.examples:
-            total.update(f"{example.label} {example.group} {example.text}\n".encode(errors="surrogatepass"))
+            mark = " hard" if example.is_hard else ""
+            total.update(f"{example.label}{mark} {example.group} {example.text}\n".encode(errors="surrogatepass"))
         return total.hexdigest()
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether every group is one true text and one false one."""
+        labels: dict[str, list[bool]] = {}
+        for example in self.examples:
+            labels.setdefault(example.group, []).append(example.label)
+        return all(sorted(both) == [False, True] for both in labels.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +77,15 @@ class Task:
     """Number of each text's group."""
     is_train_T: Bool[np.ndarray, " T"]
     """True where features and probes are chosen, False where they are scored."""
+    is_hard_T: Bool[np.ndarray, " T"]
+    """Which texts are hard negatives."""
     materials: tuple[Mapping[str, str], ...] = field(default=())
+
+
+def records_of(others: Sequence[Mapping[str, str]], sets: Iterable[LabelledSet]) -> tuple[Mapping[str, str], ...]:
+    """The materials of sets behind those of others, each once."""
+    records = [*others, *(record for each in sets for record in each.materials)]
+    return tuple({canonical(dict(record)): record for record in records}.values())
 
 
 def draw_task(labelled: LabelledSet, *, n_texts: int, seed: int) -> Task:
@@ -100,6 +121,7 @@ def draw_task(labelled: LabelledSet, *, n_texts: int, seed: int) -> Task:
         labels_T=np.array([example.label for _, example in rows]),
         groups_T=np.array([numbers[example.group] for _, example in rows]),
         is_train_T=np.array([half == 0 for half, _ in rows]),
+        is_hard_T=np.array([example.is_hard for _, example in rows]),
         materials=labelled.materials,
     )
 
@@ -114,7 +136,7 @@ def _distinct(examples: Sequence[LabelledText]) -> list[LabelledText]:
             continue
         key = " ".join(text.split())
         labels.setdefault(key, set()).add(example.label)
-        found.setdefault(key, LabelledText(text, example.label, example.group))
+        found.setdefault(key, dataclasses.replace(example, text=text))
     return [example for key, example in found.items() if len(labels[key]) == 1]
 
 

@@ -103,6 +103,36 @@ def right_answers(scores_T: Float[np.ndarray, " T"], labels_T: Bool[np.ndarray, 
     return np.where(scores_T == 0, 0.5, (scores_T > 0) == labels_T)
 
 
+def best_threshold(scores_T: Float[np.ndarray, " T"], labels_T: Bool[np.ndarray, " T"]) -> float | None:
+    """The score above which recall less false alarm (Youden's J) is largest, half-way to the next score above it.
+
+    With as many true texts as false ones, that is the threshold with most right answers. Ties go to the highest; None
+    where no threshold does better than calling nothing true, or a label is missing.
+    """
+    steps, step_T = np.unique(scores_T, return_inverse=True)
+    if len(steps) < 2 or labels_T.all() or not labels_T.any():
+        return None
+    missed_S, spared_S = (
+        np.bincount(step_T[of_T], minlength=len(steps)).cumsum()[:-1] for of_T in (labels_T, ~labels_T)
+    )
+    gain_S = spared_S * labels_T.sum() - missed_S * (~labels_T).sum()
+    best = len(gain_S) - 1 - int(gain_S[::-1].argmax())
+    return float((steps[best] + steps[best + 1]) / 2) if gain_S[best] > 0 else None
+
+
+def f1_score(said_T: Bool[np.ndarray, " T"], labels_T: Bool[np.ndarray, " T"]) -> float:
+    """2·right / (said + true) of what is called true; 0 when nothing is said and nothing true."""
+    return 2 * float((said_T & labels_T).sum()) / max(float(said_T.sum() + labels_T.sum()), 1.0)
+
+
+def f1(
+    said_T: Bool[np.ndarray, " T"], labels_T: Bool[np.ndarray, " T"], groups_T: Int[np.ndarray, " T"], *, seed: int
+) -> Interval:
+    """`f1_score` with an interval from resampling groups."""
+    sums_GM = by_document(groups_T, np.stack([said_T & labels_T, said_T, labels_T], axis=1).astype(np.float64))
+    return bootstrap(sums_GM, lambda t: 2 * t[..., 0] / np.maximum(t[..., 1] + t[..., 2], 1), seed=seed)
+
+
 def mean_over_groups(values_T: Float[np.ndarray, " T"], groups_T: Int[np.ndarray, " T"], *, seed: int) -> Interval:
     """The mean over texts, with an interval from resampling groups."""
     sums_GM = by_document(groups_T, np.stack([values_T, np.ones(len(values_T))], axis=1))

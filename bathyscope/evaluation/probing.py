@@ -19,7 +19,7 @@ from bathyscope.artifacts import Draft, Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.extras import require_science
-from bathyscope.evaluation.labelled import LabelledSet, Task, draw_task
+from bathyscope.evaluation.labelled import LabelledSet, Task, draw_task, records_of
 from bathyscope.evaluation.nulls import random_dictionary
 from bathyscope.evaluation.place import common_hookpoint
 from bathyscope.evaluation.pooling import pool, text_rows, token_activations
@@ -95,7 +95,7 @@ def probe(
         },
         seed=settings.seed,
         parents=parents or {},
-        materials=_records(model, labelled),
+        materials=records_of(model.materials, labelled),
     )
     if not artifacts.is_finished(out, recipe):
         drawn = [draw_task(each, n_texts=settings.n_texts, seed=settings.seed) for each in labelled]
@@ -175,9 +175,3 @@ def _check_names(dictionaries: Mapping[str, Dictionary]) -> None:
     for name in dictionaries:
         if name.startswith((CHANNELS, RANDOM)) or SHUFFLED in name:
             raise ConfigError(f"a dictionary is named {name!r}, which is the name of a baseline; give another name")
-
-
-def _records(model: Model, labelled: list[LabelledSet]) -> tuple[Mapping[str, str], ...]:
-    """Each material once."""
-    records = [*model.materials, *(record for each in labelled for record in each.materials)]
-    return tuple({json.dumps(dict(record), sort_keys=True): record for record in records}.values())

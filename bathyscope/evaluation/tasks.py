@@ -131,7 +131,8 @@ def _programs(one: str, other: str) -> Callable[[Files], Iterable[LabelledText]]
             with gzip.open(files[f"{language}.jsonl.gz"], "rt", encoding="utf-8") as lines:
                 for line in lines:
                     program = json.loads(line)["doc"]
-                    yield LabelledText(program["code"], language == one, f"problem {program['task_id']}")
+                    group = f"problem {program['task_id']}"
+                    yield LabelledText(program["code"], language == one, group, is_hard=language == other)
 
     return read
 
@@ -152,7 +153,8 @@ def _spam(files: Files) -> Iterator[LabelledText]:
         mail = json.loads(line)
         subject, text = mail_text(mail["text"])
         if len(text) >= 60:
-            yield LabelledText(text, mail["group"].startswith("spam"), subject or text[:60])
+            is_spam, is_hard = mail["group"].startswith("spam"), mail["group"].startswith("hard-ham")
+            yield LabelledText(text, is_spam, subject or text[:60], is_hard)
 
 
 def mail_text(mail: str) -> tuple[str, str]:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from bathyscope import progress
 from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary
@@ -37,19 +35,14 @@ from bathyscope.models.model import Model
 from bathyscope.steering.arm import Arm
 from bathyscope.steering.trials import INSTRUCTIONS, TrialSettings, run_trials
 from bathyscope.studies.costs import costs
+from bathyscope.studies.methods import BY_AUROC, DENOISED, FROM_LABELS, REFT, SHIFTS
 from bathyscope.vectors.contrast import Contrast, contrast_of_texts
 from bathyscope.vectors.decoder_row import DecoderRow
 from bathyscope.vectors.denoised import DenoisedDiffMean
-from bathyscope.vectors.diff_mean import DiffMean
-from bathyscope.vectors.examples import Examples
 from bathyscope.vectors.kinds import Method
 from bathyscope.vectors.learn import VectorSettings, learn_vector
-from bathyscope.vectors.logistic import LogisticProbe
-from bathyscope.vectors.multimax import MultiMax
-from bathyscope.vectors.principal_component import PrincipalComponent
 from bathyscope.vectors.reft import ReFTr1
 from bathyscope.vectors.shift_column import ShiftColumn
-from bathyscope.vectors.tomography import Tomography
 from bathyscope.vectors.vector import SteeringVector
 
 GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2)
@@ -57,7 +50,7 @@ GRID = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2
 QUICK_GRID = (0.2, 0.35, 0.5)
 PLAIN, PROMPT = "plain model", "prompt"
 RANDOM_DIRECTION, RANDOM_FEATURE = "random direction", "random feature"
-BY_LABEL, BY_AUROC, BY_OUTPUT = "feature by label", "feature by AUROC", "feature by output score"
+BY_LABEL, BY_OUTPUT = "feature by label", "feature by output score"
 ASKED_TO = "Whatever you are asked, your answer is about {description}."
 """The system prompt of the prompted arm."""
 
@@ -170,7 +163,9 @@ def learn_all(
 ) -> dict[tuple[str, str], SteeringVector]:
     """Concept and method → the vector, in a folder of its own under `out`/vectors."""
     shifts = learn_shifts(
-        torch.cat([_shifts(contrast.places[settings.hookpoint].teach) for contrast in contrasts.values()]).float(),
+        torch.cat(
+            [each.as_pairs().places[settings.hookpoint].teach.shifts_PD() for each in contrasts.values()]
+        ).float(),
         ShiftSettings(n_features=len(contrasts), seed=settings.trials.seed),
         out=out / "shifts",
     )
@@ -194,15 +189,11 @@ def _learners(
     definition: Definition, dictionary: Dictionary | None, index: FeatureIndex | None, shifts: Dictionary
 ) -> Iterator[tuple[str, Method, Dictionary | None]]:
     """Name of each way → the learner, and the dictionary that it needs."""
-    yield "difference of means", DiffMean(), None
-    yield "principal component", PrincipalComponent(), None
-    yield "LAT", Tomography(), None
-    yield "logistic probe", LogisticProbe(), None
-    yield "MultiMax probe", MultiMax(), None
-    yield "ReFT-r1", ReFTr1(), None
-    yield "column of shifts", ShiftColumn(), shifts
+    yield from ((name, learner, None) for name, learner in FROM_LABELS.items())
+    yield REFT, ReFTr1(), None
+    yield SHIFTS, ShiftColumn(), shifts
     if dictionary is not None:
-        yield "denoised difference", DenoisedDiffMean(), dictionary
+        yield DENOISED, DenoisedDiffMean(), dictionary
         yield BY_AUROC, DecoderRow(by="auroc"), dictionary
         by_output = DecoderRow(by="output", words="texts", n_words=20, n_candidates=12)
         yield BY_OUTPUT, by_output, dictionary
@@ -227,14 +218,6 @@ def labelled_feature(index: FeatureIndex, description: str) -> int:
     if not share_F.any():
         raise ConfigError(f"no feature peaks on a word of {description!r}; describe the concept in common words")
     return int(share_F.argmax())
-
-
-def _shifts(examples: Examples) -> Float[Tensor, "P D"]:
-    """The true sentence of each pair minus the other one, as means of their tokens."""
-    means_TD = examples.pooled(examples.x_ND.double(), "mean")
-    order = np.lexsort((examples.labels_T, examples.groups_T))
-    pairs = torch.from_numpy(order).view(-1, 2)
-    return means_TD[pairs[:, 1]] - means_TD[pairs[:, 0]]
 
 
 def _arms(

@@ -3,6 +3,7 @@
 Vectors are learnt on one half and measured on the other. Knows nothing of learners.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from bathyscope.activations.pairs.pair import CHANGED
 from bathyscope.activations.pairs.store import PairStore
 from bathyscope.config import canonical, to_json
 from bathyscope.errors import ConfigError
-from bathyscope.evaluation.labelled import MIN_TEXTS, LabelledSet, draw_task
+from bathyscope.evaluation.labelled import MIN_TEXTS, LabelledSet, Task, draw_task
 from bathyscope.evaluation.pooling import kept_batches, text_rows
 from bathyscope.models.hookpoints import resolve
 from bathyscope.models.model import Model
@@ -72,6 +73,11 @@ class Contrast:
     parents: Mapping[str, Path] = field(default_factory=dict[str, Path])
     """Artifact folders that were read, by role."""
 
+    def as_pairs(self) -> "Contrast":
+        """The same texts, those of a group as the sides of a pair. Raises ConfigError for texts that are no pairs."""
+        places = {name: Halved(*(half.as_pairs() for half in halves)) for name, halves in self.places.items()}
+        return dataclasses.replace(self, places=places)
+
     @property
     def digest(self) -> str:
         """sha256 over what was read: model, question, reading, token ids and labels."""
@@ -99,7 +105,7 @@ def contrast_of_texts(
     patterns = [hookpoint] if isinstance(hookpoint, str) else list(hookpoint)
     places: dict[str, Halved] = {}
     for name in dict.fromkeys(found for pattern in patterns for found in resolve(model, pattern)):
-        whole = _read(model, name, rows, settings, labels_T=task.labels_T, groups_T=task.groups_T)
+        whole = _read(model, name, rows, settings, task)
         teach, report = (whole.choose(np.flatnonzero(half_T)) for half_T in (task.is_train_T, ~task.is_train_T))
         places[name] = Halved(teach, report)
     if not places:
@@ -163,9 +169,7 @@ def _read(
     hookpoint: str,
     rows: Sequence[Sequence[int]],
     settings: ReadSettings,
-    *,
-    labels_T: np.ndarray,
-    groups_T: np.ndarray,
+    task: Task,
 ) -> Examples:
     batches = list(
         kept_batches(
@@ -180,9 +184,10 @@ def _read(
     return Examples(
         x_ND=torch.cat([batch.x_ND.cpu() for batch in batches])[order_N],
         text_N=text_N[order_N],
-        labels_T=labels_T,
-        groups_T=groups_T,
+        labels_T=task.labels_T,
+        groups_T=task.groups_T,
         tokens=tuple(map(tuple, rows)),
+        is_hard_T=task.is_hard_T if task.is_hard_T.any() else None,
     )
 
 

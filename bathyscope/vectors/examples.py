@@ -3,6 +3,7 @@
 Knows nothing of where the texts come from (`contrast`) or of what is learnt from them.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from bathyscope.errors import ConfigError
 
 Pool = Literal["mean", "max"]
 """How figures of a text's tokens become one of the text. Learners see one mean activation for each text with `mean`,
@@ -30,6 +33,8 @@ class Examples:
     """What a text was taken from: texts of a group are no independent evidence."""
     tokens: tuple[tuple[int, ...], ...]
     """Token ids of each text as the model was given them, BOS included."""
+    is_hard_T: Bool[np.ndarray, " T"] | None = None
+    """Which texts are hard negatives; None where nobody has said."""
     is_paired: bool = False
     """Whether texts 2p and 2p + 1 are the sides of a pair, the true one second."""
 
@@ -63,6 +68,20 @@ class Examples:
         means_TD = self.pooled(self.x_ND.double(), "mean")
         return means_TD[1::2] - means_TD[0::2]
 
+    def as_pairs(self) -> "Examples":
+        """The groups of one true and one false text as pairs, ascending by group; other texts are left out.
+
+        Raises ConfigError when there are none.
+        """
+        members: dict[int, dict[bool, list[int]]] = {}
+        for text, (group, label) in enumerate(zip(self.groups_T.tolist(), self.labels_T.tolist(), strict=True)):
+            members.setdefault(group, {False: [], True: []})[label].append(text)
+        sides = [(own[False], own[True]) for _, own in sorted(members.items())]
+        pairs = [[*one, *other] for one, other in sides if len(one) == len(other) == 1]
+        if not pairs:
+            raise ConfigError("no group is one true text and one false one; these texts are no pairs")
+        return dataclasses.replace(self.choose(np.array(pairs).ravel()), is_paired=True)
+
     def choose(self, texts: Int[np.ndarray, " U"]) -> "Examples":
         """Some of the texts, in the order given."""
         starts = torch.searchsorted(self.text_N, torch.arange(self.n_texts + 1)).tolist()
@@ -73,5 +92,6 @@ class Examples:
             labels_T=self.labels_T[texts],
             groups_T=self.groups_T[texts],
             tokens=tuple(self.tokens[text] for text in texts.tolist()),
+            is_hard_T=None if self.is_hard_T is None else self.is_hard_T[texts],
             is_paired=self.is_paired,
         )

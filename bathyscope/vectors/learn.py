@@ -17,10 +17,11 @@ from bathyscope import artifacts, progress
 from bathyscope.artifacts import Draft, Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.evaluation.probes import best_threshold
 from bathyscope.evaluation.scores import Score
 from bathyscope.models.model import Model
 from bathyscope.vectors.contrast import Contrast, Halved
-from bathyscope.vectors.detection import best_threshold, detection, report_area, shuffled, shuffled_row
+from bathyscope.vectors.detection import detection, report_area, shuffled, shuffled_row
 from bathyscope.vectors.examples import Pool
 from bathyscope.vectors.learner import Learner, Lesson
 from bathyscope.vectors.vector import KIND, SteeringVector, Units, read_vector, write_vector
@@ -179,7 +180,6 @@ def _scores(
     direction_D: torch.Tensor, nulls: list[torch.Tensor], halves: Halved, units: Units, job: _Job
 ) -> list[Score]:
     settings = job.settings
-    assert units.threshold is not None
     rows = detection(
         direction_D,
         halves,

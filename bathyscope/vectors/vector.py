@@ -42,7 +42,8 @@ class Units:
     maximum: float | None = None
     """Largest product of a true token with the unit direction, where it is above 0."""
     threshold: float | None = None
-    """Product with the unit direction, pooled over a text's tokens, above which a text counts as true."""
+    """Product with the unit direction, pooled over a text's tokens, above which a text counts as true; also None where
+    no threshold told the teaching half better than calling nothing true."""
 
     def __post_init__(self) -> None:
         for name, size in (("norm", self.norm), ("maximum", self.maximum)):

@@ -15,7 +15,6 @@ from bathyscope.errors import ConfigError, ModelError
 from bathyscope.evaluation import concepts as room
 from bathyscope.evaluation.concepts import (
     ConceptSettings,
-    best_threshold,
     column_aurocs,
     concept_evidence,
     find_concepts,
@@ -97,13 +96,6 @@ def test_a_feature_that_fires_everywhere_is_told_by_its_threshold():
     (best, *_), _ = concept_evidence(task, pooled, {}, SETTINGS)
     assert (best.feature, best.recall, best.false_alarm) == (11, 1.0, 1.0)
     assert (best.threshold, best.recall_above, best.false_alarm_above) == (1.5, 1.0, 0.0)
-
-
-def test_a_threshold_needs_values_that_differ_the_right_way():
-    labels = np.array([True, True, False, False])
-    assert best_threshold(np.array([3.0, 2.0, 1.0, 0.0]), labels) == 1.5
-    assert best_threshold(np.array([0.0, 1.0, 2.0, 3.0]), labels) is None
-    assert best_threshold(np.zeros(4), labels) is None
 
 
 def test_where_nothing_is_few_features_beat_the_nulls():

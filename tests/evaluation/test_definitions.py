@@ -31,11 +31,11 @@ def test_a_file_is_read_pair_by_pair(tmp_path):
     (tmp_path / "own.toml").write_text(GOOD)
     (definition,) = read_definitions(tmp_path / "own.toml")
     assert (definition.labelled.name, definition.labelled.question, definition.words) == ("sea", "of the sea", ("sea",))
-    assert [(e.text, e.label, e.group) for e in definition.labelled.examples] == [
-        ("waves", True, "pair 0"),
-        ("hills", False, "pair 0"),
-        ("a ship", True, "pair 1"),
-        ("a cart", False, "pair 1"),
+    assert [(e.text, e.label, e.group, e.is_hard) for e in definition.labelled.examples] == [
+        ("waves", True, "pair 0", False),
+        ("hills", False, "pair 0", True),
+        ("a ship", True, "pair 1", False),
+        ("a cart", False, "pair 1", True),
     ]
 
 
@@ -65,6 +65,11 @@ def test_labelled_lines_are_read_and_faults_named_by_line(tmp_path):
     file.write_text('{"text": "a", "label": true}\n{"text": "a", "label": 1}\n')
     with pytest.raises(ConfigError, match=r"mail.jsonl, line 2: expected"):
         read_labelled(file)
+    file.write_text('{"text": "a", "label": false, "hard": true}\n{"text": "b", "label": true, "hard": true}\n')
+    with pytest.raises(ConfigError, match='line 2: "hard"'):
+        read_labelled(file)
+    file.write_text(file.read_text().splitlines()[0])
+    assert read_labelled(file).examples[0].is_hard
     file.write_text("no json\n")
     with pytest.raises(ConfigError, match="line 1 is not JSON"):
         read_labelled(file)

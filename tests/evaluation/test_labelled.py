@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bathyscope.errors import ConfigError
-from bathyscope.evaluation.labelled import LabelledSet, LabelledText, draw_task, shuffled_labels
+from bathyscope.evaluation.labelled import LabelledSet, LabelledText, draw_task, records_of, shuffled_labels
 
 
 def labelled(examples) -> LabelledSet:
@@ -51,6 +51,28 @@ def test_a_text_that_occurs_twice_counts_once_and_one_under_both_labels_not_at_a
     task = draw_task(labelled(twice + both + rest), n_texts=4000, seed=0)
     assert sum("same" in text for text in task.texts) <= 1
     assert not {"either", " ", "", "a\0"} & set(task.texts)
+
+
+def test_a_hard_negative_stays_one_and_changes_the_digest():
+    easy = many(12, 4, label=True) + many(12, 4, label=False)
+    hard = [LabelledText(e.text, e.label, e.group, is_hard=e.text.endswith("0") and not e.label) for e in easy]
+    task = draw_task(labelled(hard), n_texts=80, seed=0)
+    assert [text.endswith("0") and text.startswith("False") for text in task.texts] == task.is_hard_T.tolist()
+    assert 0 < task.is_hard_T.sum() < 20
+    assert labelled(easy).digest != labelled(hard).digest
+
+
+def test_a_material_that_several_sets_are_read_from_is_recorded_once():
+    film, code = {"name": "film"}, {"name": "code"}
+    one, two = (LabelledSet(name="a", question="q", examples=(), materials=own) for own in ((film, code), (film,)))
+    assert records_of([{"name": "model"}], [one, two]) == ({"name": "model"}, film, code)
+
+
+def test_a_set_is_paired_when_every_group_is_one_text_of_each_label():
+    pairs = [LabelledText(f"{label} {n}", label, f"pair {n}") for n in range(3) for label in (True, False)]
+    assert labelled(pairs).is_paired
+    assert not labelled(pairs[1:]).is_paired
+    assert not labelled([*pairs, LabelledText("more", True, "pair 0")]).is_paired
 
 
 def test_the_same_seed_draws_the_same_texts_and_another_seed_others():

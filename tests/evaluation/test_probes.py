@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score as reference_f1
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from bathyscope.evaluation.probes import (
     auroc,
     best_penalty,
+    best_threshold,
     dense_probe,
     difference_of_means,
+    f1,
+    f1_score,
     largest_difference,
     mean_over_groups,
     right_answers,
@@ -118,3 +122,49 @@ def test_words_are_learnt_from_the_training_half_alone():
     report_only = [text if train else f"new{i}" for i, (text, train) in enumerate(zip(texts, is_train_T, strict=True))]
     found_T = word_scores(report_only, labels_T, np.arange(80), is_train_T)
     assert len(set(found_T[~is_train_T].round(9))) == 1, "unseen words say nothing"
+
+
+def test_a_threshold_needs_scores_that_differ_the_right_way():
+    labels_T = np.array([True, True, False, False])
+    assert best_threshold(np.array([3.0, 2.0, 1.0, 0.0]), labels_T) == 1.5
+    assert best_threshold(np.array([0.0, 1.0, 2.0, 3.0]), labels_T) is None
+    assert best_threshold(np.zeros(4), labels_T) is None
+    assert best_threshold(np.arange(4.0), np.ones(4, dtype=bool)) is None
+
+
+def test_no_other_threshold_tells_better_and_none_as_good_is_higher():
+    generator = np.random.default_rng(0)
+    for n in (8, 9, 30):
+        scores_T, labels_T = generator.integers(0, 6, n).astype(float), generator.random(n) < 0.6
+
+        def gain(threshold, scores_T=scores_T, labels_T=labels_T):
+            above_T = scores_T > threshold
+            return above_T[labels_T].mean() - above_T[~labels_T].mean()
+
+        found = best_threshold(scores_T, labels_T)
+        others = np.arange(0.5, 5.5)
+        if found is None:
+            assert max(map(gain, others)) <= 0
+        else:
+            assert gain(found) == pytest.approx(max(map(gain, others)))
+            assert all(gain(other) < gain(found) - 1e-9 for other in others if other > found + 1)
+
+
+def test_with_equally_many_of_both_labels_the_threshold_has_most_right_answers():
+    generator = np.random.default_rng(1)
+    labels_T = np.arange(40) % 2 == 0
+    scores_T = generator.normal(size=40) + labels_T
+    right = [((scores_T > threshold) == labels_T).sum() for threshold in scores_T]
+    assert ((scores_T > best_threshold(scores_T, labels_T)) == labels_T).sum() == max(right)
+
+
+def test_f1_is_the_one_counted_by_hand_and_that_of_scikit_learn():
+    said_T = np.array([True, True, False, True, False, False])
+    labels_T = np.array([True, False, True, True, False, False])
+    assert f1_score(said_T, labels_T) == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    generator = np.random.default_rng(0)
+    said_T, labels_T = generator.random(300) < 0.4, generator.random(300) < 0.6
+    found = f1(said_T, labels_T, np.arange(300) // 3, seed=0)
+    assert found.value == f1_score(said_T, labels_T) == pytest.approx(reference_f1(labels_T, said_T))
+    assert found.low < found.value < found.high and found.n == 100
+    assert f1_score(np.zeros(3, dtype=bool), np.zeros(3, dtype=bool)) == 0

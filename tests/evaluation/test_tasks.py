@@ -42,6 +42,7 @@ def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write(f"quran_{language}.json", json.dumps([{"id": 7, "verses": verses}]))
     mails = [{"group": "spam-1", "text": HTML_MAIL.replace("for less", "for less " * 9)}]
     mails += [{"group": "easy-ham-1", "text": "Subject: hello\n\n" + "the boat is at the pier " * 4}]
+    mails += [{"group": "hard-ham-1", "text": "Subject: news\n\n" + "the boat of the week is on sale " * 4}]
     write("mails.jsonl", "".join(json.dumps(mail) + "\n" for mail in mails))
     speeches = [("a", 1850, "Whig"), ("b", 1920, "Democratic"), ("c", 1960, "Democratic"), ("d", 1990, "Republican")]
     write(
@@ -91,6 +92,8 @@ def test_labels_and_groups_are_read_where_they_stand():
     latin = open_task("latin").examples
     assert len({e.group for e in latin}) * 2 == len(latin), "a chapter stays in one half in both languages"
     assert {e.group for e in open_task("typescript").examples} == {"problem 11", "problem 12"}
+    assert [(e.label, e.is_hard) for e in open_task("spam").examples] == [(True, False), (False, False), (False, True)]
+    assert all(e.is_hard != e.label for e in open_task("c-not-cpp").examples), "the same program in C++ is hard"
     assert {e.group: e.label for e in open_task("era").examples} == {"a": False, "c": True, "d": True}
     assert {e.group: e.label for e in open_task("party").examples} == {"c": True, "d": False}
     assert all(len(e.text) <= room.PASSAGE_CHARS for e in open_task("era").examples)

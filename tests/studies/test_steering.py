@@ -1,6 +1,5 @@
 """The bench of steering, whole, on a tiny model: every way is there, nulls and judges stand beside, and it resumes."""
 
-import numpy as np
 import pytest
 import torch
 from tiny import D_MODEL, tiny_model
@@ -12,8 +11,8 @@ from bathyscope.errors import ConfigError
 from bathyscope.steering.trials import TrialSettings
 from bathyscope.studies import steering as room
 from bathyscope.studies.costs import KL
+from bathyscope.studies.methods import BY_AUROC
 from bathyscope.studies.steering import (
-    BY_AUROC,
     BY_OUTPUT,
     PLAIN,
     PROMPT,
@@ -22,7 +21,6 @@ from bathyscope.studies.steering import (
     SteeringBench,
     bench_steering,
 )
-from bathyscope.vectors.examples import Examples
 
 TRIALS = TrialSettings(instructions=("Say one.", "Say two!"), max_new_tokens=4, temperature=0.0, batch_size=64)
 
@@ -77,17 +75,6 @@ def test_every_way_is_tried_and_rated_beside_its_nulls(dictionary, tmp_path, mon
     assert moved[RANDOM_DIRECTION] > 0 and PLAIN not in moved
     again = bench_steering(settings(dictionary, tmp_path), out=tmp_path / "out")
     assert again == rows
-
-
-def test_pairs_become_shifts_from_the_false_side_to_the_true_one():
-    examples = Examples(
-        x_ND=torch.tensor([[5.0], [1.0], [10.0], [12.0]]),
-        text_N=torch.arange(4),
-        labels_T=np.array([True, False, False, True]),
-        groups_T=np.array([1, 1, 0, 0]),
-        tokens=((1,), (2,), (3,), (4,)),
-    )
-    assert room._shifts(examples).flatten().tolist() == [2.0, 4.0]
 
 
 def test_bad_settings_are_refused():

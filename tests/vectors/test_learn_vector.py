@@ -17,7 +17,7 @@ from bathyscope.models.hooks import run
 from bathyscope.steering.steer import steer
 from bathyscope.vectors.contrast import contrast_of_pairs, contrast_of_texts
 from bathyscope.vectors.decoder_row import DecoderRow
-from bathyscope.vectors.detection import best_threshold, shuffled
+from bathyscope.vectors.detection import HARD, OTHER, detected, random_rows, shuffled
 from bathyscope.vectors.diff_mean import DiffMean
 from bathyscope.vectors.examples import Examples
 from bathyscope.vectors.exchange import load_vector
@@ -80,13 +80,50 @@ def test_shuffling_makes_half_of_each_label_wrong_and_turns_half_of_the_pairs(mo
     torch.testing.assert_close(turned.shifts_PD().abs(), paired.shifts_PD().abs())
 
 
-def test_the_threshold_is_the_one_with_most_right_answers():
-    scores, labels = np.array([3.0, 1.0, 2.0, 5.0]), np.array([True, False, False, True])
-    assert best_threshold(scores, labels) == 2.5
-    noisy = np.array([True, False, True, True])
-    found = best_threshold(scores, noisy)
-    assert ((scores > found) == noisy).sum() == 4
-    assert best_threshold(np.array([1.0, 2.0]), np.array([True, False])) in (1.0, 2.0), "never right on both"
+def test_figures_of_known_scores_are_those_counted_by_hand():
+    labels_T = np.array([True, True, True, False, False, False, False, False])
+    report = Examples(
+        x_ND=torch.zeros(8, 2),
+        text_N=torch.arange(8),
+        labels_T=labels_T,
+        groups_T=np.arange(8),
+        tokens=((1,),) * 8,
+        is_hard_T=np.array([False, False, False, True, True, False, False, False]),
+    )
+    scores_T = np.array([3.0, 2.0, 0.0, 2.5, 0.0, 2.2, 0.0, 0.0])
+    rows = {row.metric: row for row in detected("x", scores_T, report, threshold=1.0, seed=0)}
+    assert rows["F1"].value == pytest.approx(2 * 2 / (2 * 2 + 2 + 1)), "2 found, 2 false alarms, 1 missed"
+    assert rows["accuracy"].value == 5 / 8
+    assert rows["AUROC"].value == pytest.approx((5 + 3 + 1.5) / 15), "ties count half"
+    assert (rows[HARD].value, rows[OTHER].value) == (1 / 2, pytest.approx(1 / 3))
+    assert (rows[HARD].n, rows[OTHER].n, rows["F1"].n) == (2, 3, 8)
+    nothing = {row.metric: row.value for row in detected("x", scores_T, report, threshold=None, seed=0)}
+    assert (nothing["F1"], nothing[HARD], nothing["accuracy"]) == (0, 0, 5 / 8)
+    easy = detected("x", scores_T, dataclasses.replace(report, is_hard_T=None), threshold=1.0, seed=0)
+    assert [row.metric for row in easy] == ["AUROC", "accuracy", "F1"]
+
+
+def test_random_directions_on_labels_that_say_nothing_are_at_a_half(model):
+    area, f1 = random_rows(unplanted(model).places[PLACE], "mean", n=200, seed=0)
+    assert area.low < 0.5 < area.high and abs(area.value - 0.5) < 0.1
+    assert 0.2 < f1.value < 0.67
+
+
+def test_groups_of_a_true_and_a_false_text_become_pairs_the_false_one_first():
+    examples = Examples(
+        x_ND=torch.tensor([[5.0], [1.0], [10.0], [12.0], [7.0]]),
+        text_N=torch.arange(5),
+        labels_T=np.array([True, False, False, True, True]),
+        groups_T=np.array([1, 1, 0, 0, 2]),
+        tokens=((1,), (2,), (3,), (4,), (5,)),
+        is_hard_T=np.array([False, True, False, False, False]),
+    )
+    pairs = examples.as_pairs()
+    assert pairs.shifts_PD().flatten().tolist() == [2.0, 4.0]
+    assert pairs.tokens == ((3,), (4,), (2,), (1,)), "a text without its other side is left out"
+    assert pairs.is_hard_T.tolist() == [False, False, True, False]
+    with pytest.raises(ConfigError, match="no pairs"):
+        examples.choose(np.array([0, 3, 4])).as_pairs()
 
 
 def test_the_reporting_half_shares_no_group_and_teaches_nothing(model, tmp_path):

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from bathyscope import materials
-from bathyscope.evaluation.concepts import best_threshold
 from bathyscope.evaluation.intervals import Interval
+from bathyscope.evaluation.probes import best_threshold
 from bathyscope.models.log_probs import log_probs_behind
 from bathyscope.models.model import Model
 from bathyscope.models.prompts import prompt_tokens, text_beginning
