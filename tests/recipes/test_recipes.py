@@ -10,7 +10,9 @@ from bathyscope.evaluation.expected import outside, read_expected
 NAMES = sorted(path.parent.name for path in RECIPES.glob("*/run.py"))
 
 
-@pytest.mark.parametrize("name", ["addition", "balls", "digits", "shifts"])
+@pytest.mark.parametrize(
+    "name", ["addition", "balls", pytest.param("behaviours", marks=pytest.mark.real), "digits", "shifts"]
+)
 def test_the_small_recipe_gives_what_it_should(name, tmp_path):
     run = recipe(name)
     rows = run.measure(run.SMALL, tmp_path)
