@@ -85,9 +85,9 @@ class BehavioursSettings:
     """Cases, and neutral texts, at most, that figures are taken on."""
     n_random: int = 2
     """Random directions of the null."""
-    n_answers: int = 6
+    n_answers: int = 12
     """Prompts, of those that figures are taken on, to which answers are written; 0 writes none."""
-    max_new_tokens: int = 16
+    max_new_tokens: int = 24
     """Longest answer, in tokens."""
     seed: int = 0
     """Seed of pairs, halves, random directions and the bootstrap."""
