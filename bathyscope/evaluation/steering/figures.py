@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from bathyscope.evaluation.intervals import Interval, bootstrap, by_document
 from bathyscope.evaluation.scores import Score, score
@@ -90,7 +91,28 @@ def concept_scores(rows: Sequence[Reported], *, judged_by: str, seed: int) -> li
 
 
 def ratio(rows: Sequence[Reported], method: str, beside: Sequence[str], *, seed: int) -> Interval:
-    """Mean score of a method over that of others, on the same resamples of concepts; infinite where they have none."""
+    """Mean score of a method over that of others, on the same resamples of concepts.
+
+    Infinite where the others have none; bounds are infinite where they have none in some resample.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = bootstrap(
+            _side_by_side(rows, method, beside), lambda t: (t[..., 0] / t[..., 1]) / (t[..., 2] / t[..., 3]), seed=seed
+        )
+    if np.isfinite([found.value, found.low, found.high]).all():
+        return found
+    return Interval(value=found.value if np.isfinite(found.value) else np.inf, low=-np.inf, high=np.inf, n=found.n)
+
+
+def difference(rows: Sequence[Reported], method: str, beside: Sequence[str], *, seed: int) -> Interval:
+    """Mean score of a method less that of others, on the same resamples of concepts."""
+    return bootstrap(
+        _side_by_side(rows, method, beside), lambda t: t[..., 0] / t[..., 1] - t[..., 2] / t[..., 3], seed=seed
+    )
+
+
+def _side_by_side(rows: Sequence[Reported], method: str, beside: Sequence[str]) -> Float[np.ndarray, "G 4"]:
+    """For each concept the sum and number of the method's scores, then of the others'."""
     kept = [row for row in rows if row.method == method or row.method in beside]
     columns = np.array(
         [
@@ -98,13 +120,7 @@ def ratio(rows: Sequence[Reported], method: str, beside: Sequence[str], *, seed:
             for row in kept
         ]
     )
-    sums_GM = by_document(_numbers([row.concept for row in kept]), columns)
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = bootstrap(sums_GM, lambda t: (t[..., 0] / t[..., 1]) / (t[..., 2] / t[..., 3]), seed=seed)
-    if np.isfinite([found.value, found.low, found.high]).all():
-        return found
-    return Interval(value=found.value if np.isfinite(found.value) else np.inf, low=-np.inf, high=np.inf, n=found.n)
+    return by_document(_numbers([row.concept for row in kept]), columns)
 
 
 def dose_scores(rated: Sequence[Rated], panel: Mapping[Aspect, str], *, seed: int) -> list[Score]:

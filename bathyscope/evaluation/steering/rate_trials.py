@@ -5,6 +5,7 @@ A folder of kind `scores`: `ratings.jsonl` (every answer with every rating), `sc
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from bathyscope.evaluation.steering.figures import (
     calibration_scores,
     chosen_factors,
     concept_scores,
+    difference,
     dose_scores,
     method_scores,
     ratio,
@@ -32,7 +34,7 @@ from bathyscope.evaluation.steering.table import table
 from bathyscope.files import write_atomic
 
 RATINGS, TABLE = "ratings.jsonl", "table.md"
-TIMES = "score, times that of"
+TIMES, LESS = "score, times that of", "score, less that of"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,11 +124,15 @@ def _panel_rows(
     for each in comparisons:
         beside = tuple(name for name in each.beside if name in methods)
         if each.method in methods and beside:
+            others = f"{' and '.join(beside)} · {judged_by}"
+            found = {f"{LESS} {others}": difference(counted, each.method, beside, seed=seed)}
             times = ratio(counted, each.method, beside, seed=seed)
-            if times.value == float("inf"):  # nothing to compare with
-                continue
-            metric = f"{TIMES} {' and '.join(beside)} · {judged_by}"
-            rows.append(score(each.method, metric, times, unit="concepts", split="report instructions"))
+            if math.isfinite(times.low):  # elsewhere the others score nothing in some resample
+                found[f"{TIMES} {others}"] = times
+            rows += [
+                score(each.method, metric, interval, unit="concepts", split="report instructions")
+                for metric, interval in found.items()
+            ]
     return rows + concept_scores(counted, judged_by=judged_by, seed=seed)
 
 

@@ -43,11 +43,13 @@ def _methods(
 
 
 def _ratios(rows: Sequence[Score], judge: str) -> Iterator[str]:
-    own = [row for row in rows if " times that of " in row.metric and row.metric.endswith(f" · {judge}")]
-    for row in own:
-        others = row.metric.partition(" times that of ")[2].removesuffix(f" · {judge}")
-        yield f"{row.subject}: {_interval(row)} times the score of {others}."
-        yield ""
+    """A line for each comparison."""
+    for row in rows:
+        name, _, by = row.metric.partition(" · ")
+        for between, said in ((" times that of ", "times the score of"), (" less that of ", "more than the score of")):
+            if by == judge and name.startswith("score,") and between in name:
+                yield f"{row.subject}: {_interval(row)} {said} {name.partition(between)[2]}."
+                yield ""
 
 
 def _concepts(rows: Sequence[Score], judge: str) -> Iterator[str]:

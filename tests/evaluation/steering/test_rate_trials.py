@@ -70,6 +70,8 @@ def test_the_right_way_wins_and_nulls_stand_beside(trials, tmp_path):
     found = {(row.subject, row.metric): row.value for row in rows}
     assert found["right", "score · words"] == 2 and found["random", "score · words"] == 0
     assert found["right", "score of sea at 4"] == 0
+    assert found["right", "score, less that of random and plain · words"] == 2
+    assert not any("times that of" in metric for _, metric in found), "nothing is no multiple of nothing"
     assert found["judge of concept: words", "specificity"] == 1
     assert found["judge of instruction: constant", "specificity"] == 0, (
         "a judge that calls everything right is shown up"
