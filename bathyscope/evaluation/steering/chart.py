@@ -1,5 +1,6 @@
 """One picture for each concept: the score of every method at every strength, as SVG text without script or font."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,10 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM, LEGEND = 460.0, 300.0, 54.0, 44.0, 52.0, 18.0
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a5195", "#8c6d1f", "#1b7f8a")
 """Told apart by the colour-blind too (the first six: Okabe & Ito)."""
 NULL = "#8a8a8a"
+DASHES = ("", "1.5 3", "9 3 2 3")
+"""Lines of one colour are told apart by their strokes."""
+SPREAD = 4.0
+"""Distance between the intervals of neighbouring lines at one strength."""
 FONT = 'font-family="system-ui, DejaVu Sans, sans-serif" font-size="12" fill="#222"'
 MOST = 2.0
 """The highest score."""
@@ -31,11 +36,11 @@ def chart(title: str, lines: Mapping[str, Sequence[Dot]], *, nulls: frozenset[st
     height = TOP + HEIGHT + BOTTOM + LEGEND * len(lines) + 8
     width = LEFT + WIDTH + 20
     body = _frame(factors, x_title)
-    colours = iter(COLOURS * (1 + len(lines) // len(COLOURS)))
+    strokes = itertools.cycle((colour, dash) for dash in DASHES for colour in COLOURS)
     for number, (name, dots) in enumerate(lines.items()):
-        colour = NULL if name in nulls else next(colours)
-        dash = "5 4" if name in nulls else ""
-        body += _curve(name, dots, factors, colour, dash)
+        colour, dash = (NULL, "5 4") if name in nulls else next(strokes)
+        aside = SPREAD * (number - (len(lines) - 1) / 2)
+        body += _curve(name, dots, factors, colour, dash, aside)
         y = TOP + HEIGHT + BOTTOM + LEGEND * number
         body.append(_path(f"M{LEFT:g} {y:g}h30", colour, dash))
         body.append(f'<text x="{LEFT + 40:g}" y="{y + 4:g}">{escape(name)}</text>')
@@ -67,11 +72,11 @@ def _frame(factors: Sequence[float], x_title: str) -> list[str]:
     return drawn
 
 
-def _curve(name: str, dots: Sequence[Dot], factors: Sequence[float], colour: str, dash: str) -> list[str]:
+def _curve(name: str, dots: Sequence[Dot], factors: Sequence[float], colour: str, dash: str, aside: float) -> list[str]:
     if all(dot.factor == 0 for dot in dots):
         return [_path(f"M{LEFT:g} {_y(dot.value):g}h{WIDTH:g}", colour, dash, name) for dot in dots]
     ordered = sorted(dots, key=lambda dot: dot.factor)
-    places = [(_x(dot.factor, factors), _y(dot.value)) for dot in ordered]
+    places = [(round(_x(dot.factor, factors) + aside, 1), _y(dot.value)) for dot in ordered]
     drawn = [_path("M" + "L".join(f"{x:g} {y:g}" for x, y in places), colour, dash, name)]
     for (x, y), dot in zip(places, ordered, strict=True):
         if math.isfinite(dot.low) and math.isfinite(dot.high):
