@@ -20,6 +20,7 @@ from bathyscope.features.index import FeatureIndex
 from bathyscope.models.model import Model
 from bathyscope.steering.gain import gain, plain_answers
 from bathyscope.steering.operations.clamp import Clamp
+from bathyscope.steering.operations.features import hookpoint_of
 from bathyscope.steering.targets import read_tokens, writes_what_it_reads
 
 FILE = "candidates.jsonl"
@@ -106,7 +107,7 @@ def _try(
     plain = plain_answers(
         model,
         settings.prompts,
-        hookpoint=dictionary.hookpoint,
+        hookpoint=hookpoint_of(dictionary),
         max_new_tokens=settings.max_new_tokens,
         seed=settings.seed,
     )
