@@ -1,5 +1,6 @@
 """What every room's tests may use."""
 
+import signal
 import socket
 from typing import Any
 
@@ -32,6 +33,13 @@ def tiny_model() -> Model:
 def one_thread() -> None:
     """Tiny tensors are faster on one thread, and sums come out the same on every machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A job in the background may have been told to ignore interruptions, and its children with it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -82,4 +82,5 @@ def test_bad_settings_are_refused():
         SteeringBench(factors=(0.0, 1.0))
     with pytest.raises(ConfigError, match="both or neither"):
         SteeringBench(dictionary=None)
-    assert len(SteeringBench(quick=True).resolved().trials.instructions) == 6
+    quick = SteeringBench(quick=True).resolved()
+    assert (len(quick.trials.instructions), len(quick.factors), quick.questions) == (4, 3, 0)
