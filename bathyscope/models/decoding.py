@@ -4,7 +4,6 @@ A loop of its own instead of `network.generate`: every step is one plain call of
 act on it, and every row draws from a generator of its own, so an answer does not depend on its batch mates.
 """
 
-import inspect
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from bathyscope.errors import ConfigError, ModelError
 from bathyscope.models.forward import prompt_of
+from bathyscope.models.logits import keeps_logits
 from bathyscope.models.model import Model
 from bathyscope.models.padding import padded_inputs, padding_token
 
@@ -49,7 +49,7 @@ def next_logits(
     """
     inputs: dict[str, Any] = {**padded_inputs(model, rows, side="left"), "use_cache": use_cache}
     columns = inputs["input_ids"].shape[1]
-    keeps = "logits_to_keep" in inspect.signature(model.network.forward).parameters
+    keeps = keeps_logits(model)
     kept = columns if whole_prompt else 1
     while True:
         if keeps:

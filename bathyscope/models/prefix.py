@@ -4,7 +4,6 @@ Judges are asked thousands of questions behind the same instructions; these are 
 without anything kept (`log_probs`), and a test compares them.
 """
 
-import inspect
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
@@ -14,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.errors import ConfigError
+from bathyscope.models.logits import keeps_logits
 from bathyscope.models.model import Model
 
 
@@ -44,7 +44,7 @@ class Prefix:
             "use_cache": True,
         }
         wanted = torch.tensor([place - kept for place in places], device=model.device)
-        keeps = "logits_to_keep" in inspect.signature(model.network.forward).parameters
+        keeps = keeps_logits(model)
         with torch.no_grad():
             output = model.network(**inputs, **({"logits_to_keep": wanted} if keeps else {}))
         self._row, self._cache = list(row), output.past_key_values

@@ -5,7 +5,7 @@ answers lost. The mean over concepts of each way, its interval over concepts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,6 @@ from bathyscope.files import write_atomic
 from bathyscope.models.model import Model
 from bathyscope.models.onward import Passed, passed_blocks, recording, replaying
 from bathyscope.steering.arm import Arm
-from bathyscope.steering.clause import Clause
-from bathyscope.steering.operations.operation import Operation
 from bathyscope.steering.steer import steer
 
 NEUTRAL = (
@@ -111,7 +109,7 @@ def _of_method(
     concepts: list[str] = []
     for arm in arms:
         for factor in chosen.get((arm.concept, arm.method), ()):
-            block = partial(_steered, model, arm.operations[factor])
+            block = partial(steer, model, arm.operations[factor])
             blocks[f"{arm.concept} at {factor:g}"] = block
             concepts.append(arm.concept)
     if not blocks:
@@ -125,16 +123,11 @@ def _of_method(
     return [*_plain(rows), *_means(arms[0].method, list(blocks), concepts, rows, seed=settings.seed)]
 
 
-def _steered(model: Model, operations: Sequence[Operation | Clause]) -> AbstractContextManager[Any]:
-    return steer(model, operations)
-
-
-def _ahead(passed: Passed, block: Block) -> AbstractContextManager[Any]:
+@contextmanager
+def _ahead(passed: Passed, block: Block) -> Iterator[None]:
     """The block, run from the hookpoint on."""
-    stack = ExitStack()
-    stack.enter_context(replaying(passed))
-    stack.enter_context(block())
-    return stack
+    with replaying(passed), block():
+        yield
 
 
 def _plain(rows: Sequence[Score]) -> list[Score]:
