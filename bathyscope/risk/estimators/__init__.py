@@ -1,0 +1,1 @@
+"""Estimators of rare events, one paper's idea a file."""

@@ -1,0 +1,56 @@
+"""`Law`: independent choices, each with its own list of options, and the tokens that they make.
+
+A position of a sequence is one choice among tokens, a slot of a template one choice among texts, a pool of prompts one
+choice among prompts. Estimators see choices, the model sees tokens.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bathyscope.models.model import Model
+
+
+@runtime_checkable
+class Law(Protocol):
+    """What every law of independent choices gives."""
+
+    @property
+    def name(self) -> str:
+        """What the law is called in reports."""
+        ...
+
+    @property
+    def log_p(self) -> tuple[Float[Tensor, " K"], ...]:
+        """For each choice the natural logarithm of each option's probability, float64."""
+        ...
+
+    def rows(self, choices_NC: Int[Tensor, "N C"]) -> list[list[int]]:
+        """The token ids that each row of choices stands for."""
+        ...
+
+    def inputs(self, model: Model, choices_NC: Int[Tensor, "N C"]) -> Mapping[str, Any]:
+        """Keyword inputs of the network for these choices; the last column is the last token of every row."""
+        ...
+
+
+def draw(law: Law, n: int, *, generator: torch.Generator) -> Int[Tensor, "N C"]:
+    """`n` independent rows of choices."""
+    columns = [torch.multinomial(log_p.exp(), n, replacement=True, generator=generator) for log_p in law.log_p]
+    return torch.stack(columns, dim=1)
+
+
+def log_prob(law: Law, choices_NC: Int[Tensor, "N C"]) -> Float[Tensor, " N"]:
+    """Natural logarithm of each row's probability, float64."""
+    total_N = torch.zeros(len(choices_NC), dtype=torch.float64)
+    for log_p, chosen_N in zip(law.log_p, choices_NC.unbind(1), strict=True):
+        total_N += log_p[chosen_N]
+    return total_N
+
+
+def free_choices(law: Law) -> Int[Tensor, " M"]:
+    """Numbers of the choices that have more than one option."""
+    return torch.tensor([number for number, log_p in enumerate(law.log_p) if len(log_p) > 1], dtype=torch.long)

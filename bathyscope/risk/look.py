@@ -1,0 +1,188 @@
+"""`Look`: the only way by which estimators see the model. Counts what a look costs, and remembers what it saw.
+
+A row that was seen before is answered from memory and costs nothing: close to a rare event the same inputs are
+proposed over and over. Memory: about 200 bytes a row seen.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from bathyscope import progress
+from bathyscope.errors import ModelError
+from bathyscope.models.model import Model
+from bathyscope.risk.budget import BACKWARD, Budget, BudgetSpent, Ledger
+from bathyscope.risk.estimate import Witness
+from bathyscope.risk.events.event import Outcome
+from bathyscope.risk.inputs.law import log_prob
+from bathyscope.risk.problem import Problem
+
+MOST_WITNESSES = 64
+
+
+class Seen(NamedTuple):
+    """Rows and what was seen of them."""
+
+    score_N: Float[Tensor, " N"]
+    """How far inside the event, float64."""
+    value_N: Float[Tensor, " N"]
+    """P(event | input), float64."""
+
+
+class Slopes(NamedTuple):
+    """Rows, what was seen of them, and how the score changes with what stands at each position."""
+
+    score_N: Float[Tensor, " N"]
+    """How far inside the event, float64."""
+    value_N: Float[Tensor, " N"]
+    """P(event | input), float64."""
+    slope_NSD: Float[Tensor, "N S D"]
+    """∂score / ∂embedding, on the model's device."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """Rows of choices that were seen, in order of their first look."""
+
+    place: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    """Row → its number."""
+    rows: list[Int[Tensor, "_ C"]] = field(default_factory=list[Tensor])
+    """The rows, in pieces."""
+    scores: list[float] = field(default_factory=list[float])
+    values: list[float] = field(default_factory=list[float])
+
+    def known(self) -> tuple[Int[Tensor, "N C"], Seen]:
+        """Every distinct row seen so far, and what was seen. Raises ValueError when nothing was."""
+        score_N = torch.tensor(self.scores, dtype=torch.float64)
+        return torch.cat(self.rows), Seen(score_N, torch.tensor(self.values, dtype=torch.float64))
+
+
+class Look:
+    """Evaluates rows of choices within a budget."""
+
+    def __init__(self, problem: Problem, budget: Budget, *, batch_size: int = 256) -> None:
+        self.problem, self.budget, self.batch_size = problem, budget, batch_size
+        self.ledger, self.memory = Ledger(), Memory()
+
+    @property
+    def model(self) -> Model:
+        """Whose outputs are looked at."""
+        return self.problem.model
+
+    def room(self, *, with_gradient: bool = False) -> int:
+        """Rows that can still be paid for."""
+        return self.ledger.left(self.budget) // (1 + BACKWARD * with_gradient)
+
+    def at(self, choices_NC: Int[Tensor, "N C"], *, remember: bool = True) -> Seen:
+        """What the model makes of each row. Raises BudgetSpent before a batch that cannot be paid for.
+
+        With `remember`, rows seen before cost nothing; without, each row costs one forward and none is kept.
+        """
+        if not remember:
+            return self._fresh(choices_NC)
+        keys = _keys(choices_NC)
+        place, first = self.memory.place, {}
+        for number, key in enumerate(keys):
+            if key not in place:
+                first.setdefault(key, number)
+        if first:
+            new_MC = choices_NC[list(first.values())]
+            for part_MC, names in _parts(new_MC, list(first), self.batch_size):
+                self._keep(part_MC, names, self._fresh(part_MC))
+        self.ledger.remembered += len(keys) - len(first)
+        numbers = [place[key] for key in keys]
+        scores, values = self.memory.scores, self.memory.values
+        return Seen(
+            torch.tensor([scores[number] for number in numbers], dtype=torch.float64),
+            torch.tensor([values[number] for number in numbers], dtype=torch.float64),
+        )
+
+    def is_new(self, choices_NC: Int[Tensor, "N C"]) -> Bool[Tensor, " N"]:
+        """Which rows would cost a forward; of equal new rows each says so."""
+        return torch.tensor([key not in self.memory.place for key in _keys(choices_NC)], dtype=torch.bool)
+
+    def slopes(self, choices_NC: Int[Tensor, "N C"]) -> Slopes:
+        """What the model makes of each row and the gradient of the score; each row costs a forward and a backward."""
+        self._pay(len(choices_NC), with_gradient=True)
+        parts = [self._slopes(part_BC) for part_BC in choices_NC.split(self.batch_size)]
+        return Slopes(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
+
+    def witnesses(self) -> tuple[Witness, ...]:
+        """Distinct remembered rows that show the event, likeliest first, at most 64."""
+        if not self.memory.rows:
+            return ()
+        rows_NC, seen = self.memory.known()
+        rows_MC = rows_NC[seen.value_N > 0.5]
+        log_p_M = log_prob(self.problem.inputs, rows_MC)
+        best = log_p_M.argsort(descending=True, stable=True)[:MOST_WITNESSES]
+        tokens = self.problem.inputs.rows(rows_MC[best])
+        return tuple(
+            Witness(tokens=tuple(row), log_p=float(log_p)) for row, log_p in zip(tokens, log_p_M[best], strict=True)
+        )
+
+    def _fresh(self, choices_NC: Int[Tensor, "N C"]) -> Seen:
+        self._pay(len(choices_NC))
+        parts = [self._forward(part_BC) for part_BC in choices_NC.split(self.batch_size)]
+        return Seen(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
+
+    @torch.no_grad()
+    def _forward(self, choices_BC: Int[Tensor, "B C"]) -> Seen:
+        inputs = self.problem.inputs.inputs(self.model, choices_BC)
+        outcome = self._checked(self.problem.event.outcome(self.model, inputs))
+        self._count(inputs["input_ids"])
+        return Seen(outcome.score_B.double().cpu(), outcome.value_B.double().cpu())
+
+    def _slopes(self, choices_BC: Int[Tensor, "B C"]) -> Slopes:
+        inputs = dict(self.problem.inputs.inputs(self.model, choices_BC))
+        tokens_BS = inputs.pop("input_ids")
+        with torch.no_grad():
+            embedded_BSD = self.model.network.get_input_embeddings()(tokens_BS)
+        leaf_BSD = embedded_BSD.requires_grad_()
+        with torch.enable_grad():
+            outcome = self._checked(self.problem.event.outcome(self.model, {**inputs, "inputs_embeds": leaf_BSD}))
+            (slope_BSD,) = torch.autograd.grad(outcome.score_B.sum(), leaf_BSD)
+        self._count(tokens_BS)
+        self.ledger.backward += len(tokens_BS)
+        return Slopes(outcome.score_B.detach().double().cpu(), outcome.value_B.double().cpu(), slope_BSD)
+
+    def _checked(self, outcome: Outcome) -> Outcome:
+        if bool(outcome.score_B.isnan().any()) or bool(outcome.value_B.isnan().any()):
+            raise ModelError(
+                f"{self.model.name} gives NaN for {self.problem.event.name} on an input of {self.problem.inputs.name}"
+            )
+        return outcome
+
+    def _count(self, tokens_BS: Int[Tensor, "B S"]) -> None:
+        self.ledger.forward += len(tokens_BS)
+        self.ledger.prompt_tokens += tokens_BS.numel()
+        progress.report("risk", self.ledger.spent, self.budget.forward, "forwards")
+
+    def _pay(self, n: int, *, with_gradient: bool = False) -> None:
+        if n > self.room(with_gradient=with_gradient):
+            raise BudgetSpent
+
+    def _keep(self, rows_MC: Int[Tensor, "M C"], names: list[bytes], seen: Seen) -> None:
+        first = len(self.memory.scores)
+        self.memory.place.update((name, first + number) for number, name in enumerate(names))
+        self.memory.rows.append(rows_MC)
+        self.memory.scores.extend(seen.score_N.tolist())
+        self.memory.values.extend(seen.value_N.tolist())
+
+
+def _keys(choices_NC: Int[Tensor, "N C"]) -> list[bytes]:
+    """Each row as bytes."""
+    table = np.ascontiguousarray(choices_NC.numpy().astype(np.int32))
+    return [row.tobytes() for row in table]
+
+
+def _parts(
+    rows_MC: Int[Tensor, "M C"], names: list[bytes], size: int
+) -> Iterator[tuple[Int[Tensor, "B C"], list[bytes]]]:
+    """Rows and their names in batches."""
+    for first in range(0, len(names), size):
+        yield rows_MC[first : first + size], names[first : first + size]
