@@ -102,9 +102,10 @@ class Look:
             torch.tensor([values[number] for number in numbers], dtype=torch.float64),
         )
 
-    def is_new(self, choices_NC: Int[Tensor, "N C"]) -> Bool[Tensor, " N"]:
-        """Which rows would cost a forward; of equal new rows each says so."""
-        return torch.tensor([key not in self.memory.place for key in _keys(choices_NC)], dtype=torch.bool)
+    def is_among_first(self, choices_NC: Int[Tensor, "N C"], n_seen: int) -> Bool[Tensor, " N"]:
+        """Which rows were among the first `n_seen` distinct ones that are remembered."""
+        place = self.memory.place
+        return torch.tensor([place.get(key, n_seen) < n_seen for key in _keys(choices_NC)], dtype=torch.bool)
 
     def slopes(self, choices_NC: Int[Tensor, "N C"]) -> Slopes:
         """What the model makes of each row and the gradient of the score; each row costs a forward and a backward."""

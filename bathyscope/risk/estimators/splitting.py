@@ -1,7 +1,7 @@
 """`Splitting`: adaptive multilevel splitting, also called subset simulation; needs a score, no gradient.
 
 Particles from the law of inputs; the level rises to the score that a share `p0` of them reaches; survivors are copied
-and moved by one choice at a time, redrawn from its own law and kept if they stay above the level. The product of the
+and moved by a choice at a time (at times more), redrawn from its own law, and kept if they stay above the level. The product of the
 shares estimates the probability (Au and Beck 2001; Cérou and Guyader 2007).
 """
 
@@ -20,13 +20,18 @@ from bathyscope.risk.inputs.law import Law, draw, free_choices
 from bathyscope.risk.look import Look
 
 MOST_LEVELS = 40
+MOST_RUNS = 64
 STILL = 0.999
-"""A level that more than this share of the particles reach is no step."""
+"""A level that more than this share of the particles reach is no step up: they are moved where they are."""
+PATIENCE = 3
+"""Such levels in a row before a run is stuck."""
+FEW_SHARE, ALL_SHARE = 0.2, 0.05
+"""Shares of moves that redraw two choices, and all of them: without them a rugged score holds particles for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Splitting:
-    """Independent runs of adaptive multilevel splitting until the budget is spent."""
+    """Independent runs of adaptive multilevel splitting."""
 
     n_particles: int = 500
     """Particles of a run."""
@@ -35,7 +40,7 @@ class Splitting:
     n_moves: int = 8
     """Moves of each particle behind a level."""
     n_runs: int | None = None
-    """Independent runs; None: as many as the budget pays for."""
+    """Independent runs; None: as many as the budget pays for, at most 64."""
 
     def __post_init__(self) -> None:
         if self.n_particles < 10 or self.n_moves < 1 or not 0 < self.p0 < 1 or self.n_runs == 0:
@@ -68,9 +73,10 @@ class Particles:
         self._settings, self._look, self._generator = settings, look, generator
         self.rows_NC: Int[Tensor, "N C"] = draw(look.problem.inputs, settings.n_particles, generator=generator)
         self.score_N: Float[Tensor, " N"] = look.at(self.rows_NC).score_N
+        self._hits: list[Tensor] = [self.rows_NC[self.score_N >= 0]]
         self.log_p = 0.0
         """Logarithm of the probability of reaching the last level; of the event when `is_whole`."""
-        self.n_levels = 0
+        self.n_levels = self._n_still = 0
         self.is_whole = False
         """Whether the event was reached."""
         self.is_stuck = False
@@ -88,15 +94,26 @@ class Particles:
         level = min(float(self.score_N.quantile(1 - self._settings.p0)), 0.0)
         above_N = self.score_N >= level
         share = float(above_N.double().mean())
-        if share > STILL or self.n_levels == MOST_LEVELS:
+        still = share > STILL
+        self._n_still = self._n_still + 1 if still else 0
+        if self._n_still > PATIENCE or self.n_levels == MOST_LEVELS:
             self.is_stuck = True
             return False
-        self.n_levels += 1
+        self.n_levels += not still
         self._copy(above_N)
         for _ in range(self._settings.n_moves):
             self._move(level)
         self.log_p += math.log(share)
         return True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.is_whole or self.is_stuck
+
+    def hits(self) -> Int[Tensor, "H C"]:
+        """Distinct rows that this run has seen to show the event, proposals that were not taken included."""
+        return torch.cat(self._hits).unique(dim=0)
 
     def _copy(self, above_N: Tensor) -> None:
         survivors = above_N.nonzero()[:, 0]
@@ -106,19 +123,23 @@ class Particles:
     def _move(self, level: float) -> None:
         proposed_NC = redrawn(self._look.problem.inputs, self.rows_NC, self._generator)
         score_N = self._look.at(proposed_NC).score_N
+        self._hits.append(proposed_NC[score_N >= 0])
         stays_N = score_N >= level
         self.rows_NC = torch.where(stays_N[:, None], proposed_NC, self.rows_NC)
         self.score_N = torch.where(stays_N, score_N, self.score_N)
 
 
 def redrawn(law: Law, rows_NC: Int[Tensor, "N C"], generator: torch.Generator) -> Int[Tensor, "N C"]:
-    """The rows with one free choice each, itself drawn, drawn again from its own law."""
+    """The rows with some free choices drawn again from their own laws: one, at times two or all; themselves drawn."""
     free_M = free_choices(law)
-    column_N = free_M[torch.randint(len(free_M), (len(rows_NC),), generator=generator)]
+    order_NM = torch.rand(len(rows_NC), len(free_M), generator=generator).argsort(1).argsort(1)
+    part_N = torch.rand(len(rows_NC), generator=generator)
+    number_N = torch.where(part_N < ALL_SHARE, len(free_M), torch.where(part_N < ALL_SHARE + FEW_SHARE, 2, 1))
     new_NC = rows_NC.clone()
-    for column in column_N.unique().tolist():
-        here = (column_N == column).nonzero()[:, 0]
-        new_NC[here, column] = torch.multinomial(law.log_p[column].exp(), len(here), True, generator=generator)
+    for place, column in enumerate(free_M.tolist()):
+        here = (order_NM[:, place] < number_N).nonzero()[:, 0]
+        if len(here):
+            new_NC[here, column] = torch.multinomial(law.log_p[column].exp(), len(here), True, generator=generator)
     return new_NC
 
 
@@ -133,7 +154,7 @@ class _Runs:
     def step(self) -> bool:
         """One level of the running run, or the start of the next."""
         if self._running is None:
-            if len(self._done) == self._settings.n_runs or (self._done and self._look.room() < self._last_cost()):
+            if len(self._done) == (self._settings.n_runs or MOST_RUNS) or self._look.room() < self._usual_cost():
                 return False
             self._running, self._before = (
                 Particles(self._settings, self._look, self._generator),
@@ -152,14 +173,13 @@ class _Runs:
         flags: list[Flag] = ["stuck"] if any(run.is_stuck for run in self._done) else []
         reached = log_p_R[np.isfinite(log_p_R)]
         if not len(reached):
-            running = [run.log_p for run in (*self._done, self._running) if run is not None]
-            upper = min(0.0, max(running, default=0.0) + math.log(1 / (1 - level)))
+            upper = min(0.0, max((run.log_p for run in self._done), default=0.0) - math.log(1 - level))
             return Figures(log_p=-math.inf, log_low=-math.inf, log_high=upper, flags=(*flags, "no_hits"))
         log_p = float(np.logaddexp.reduce(reached) - math.log(len(log_p_R)))
         low, high = log_mean_interval(log_p_R, level=level)
         return Figures(log_p=log_p, log_low=low, log_high=min(high, 0.0), n_hits=hits, flags=tuple(flags))
 
-    def _last_cost(self) -> int:
+    def _usual_cost(self) -> int:
         """Forwards that the runs have cost on average: what another one may be expected to cost."""
         return self._look.ledger.spent // max(len(self._done), 1)
 

@@ -1,0 +1,222 @@
+"""`SplitImportance`: splitting finds inputs that show the event; importance sampling around them weighs the rest.
+
+What was looked at is known, so its probability is counted exactly, not estimated:
+p = Σ_{x seen, hit} D(x) + E_q[ 1[x unseen] 1[hit] D(x) / q(x) ],  q fixed before its first draw (`mixture`).
+Unbiased given the search, and never below the probability of the inputs found, which is a certain lower bound.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from bathyscope.errors import ConfigError
+from bathyscope.risk.estimate import Figures, Flag
+from bathyscope.risk.estimators.estimator import Need, Run
+from bathyscope.risk.estimators.splitting import Particles, Splitting
+from bathyscope.risk.inputs.law import Law, log_prob
+from bathyscope.risk.look import Look
+from bathyscope.risk.mixture import Mixture, best_rate
+from bathyscope.risk.tails import weighed
+
+MOST_CENTRES = 512
+MOST_SEARCHES = 12
+FREE_DRAWS = 50
+"""Draws of rows already seen that are made at most for each one that is paid for."""
+SAFETY = 0.95
+"""Share of what is left that the draws are expected to cost."""
+STRIDE = 8
+"""Batches that a step draws; most of their rows were seen before."""
+FEW = 10.0
+"""Effective number of weights below which the normal interval is not used."""
+HEAVY = 0.5
+"""Share of the heaviest weight above which it is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitImportance:
+    """Search by splitting, then importance sampling with a memory."""
+
+    n_particles: int = 250
+    """Particles of each search."""
+    n_moves: int = 6
+    """Moves of each particle behind a level."""
+    search_share: float = 0.6
+    """Share of the budget after which no new search begins."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.search_share < 1:
+            raise ConfigError(f"search_share is {self.search_share}, expected a share within (0, 1)")
+        _ = self.search  # which refuses numbers that are none
+
+    @property
+    def search(self) -> Splitting:
+        """Settings of a search."""
+        return Splitting(n_particles=self.n_particles, n_moves=self.n_moves)
+
+    @property
+    def name(self) -> str:
+        """`split importance`."""
+        return "split importance"
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """A score that decides."""
+        return frozenset({"score"})
+
+    def begin(self, look: Look, generator: torch.Generator) -> Run:
+        """Start. Raises ConfigError for a budget that does not pay for a search."""
+        least = 4 * self.n_particles
+        if look.room() < least:
+            raise ConfigError(f"{self.name} needs {least} forwards to begin, found {look.room()}; lower n_particles")
+        return _Work(self, look, generator)
+
+
+class _Work:
+    """Searches, then the weighing."""
+
+    def __init__(self, settings: SplitImportance, look: Look, generator: torch.Generator) -> None:
+        self._settings, self._look, self._generator = settings, look, generator
+        self._searches: list[Particles] = []
+        self._weighing: _Weighing | None = None
+
+    def step(self) -> bool:
+        """One level of a search, or one batch of weighing."""
+        if self._weighing is not None:
+            return self._weighing.step()
+        if self._searches and not self._searches[-1].is_over:
+            self._searches[-1].step()
+            return True
+        no_more = self._look.room() < self._settings.n_particles or len(self._searches) == MOST_SEARCHES
+        enough = self._look.ledger.spent >= self._settings.search_share * self._look.budget.forward
+        if (enough or no_more) and any(run.is_whole for run in self._searches):
+            self._weighing = _Weighing(self._look, self._searches, self._generator)
+            return True
+        if no_more:
+            return False
+        self._searches.append(Particles(self._settings.search, self._look, self._generator))
+        return True
+
+    def figures(self, level: float) -> Figures:
+        """What is known so far."""
+        if self._weighing is not None:
+            return self._weighing.figures(level)
+        hits = [own for own in (run.hits() for run in self._searches) if len(own)]
+        upper = min(0.0, max((run.log_p for run in self._searches if run.is_over), default=0.0) - math.log(1 - level))
+        stuck: tuple[Flag, ...] = ("stuck",) if any(run.is_stuck for run in self._searches) else ()
+        if not hits:
+            return Figures(log_p=-math.inf, log_low=-math.inf, log_high=upper, flags=(*stuck, "no_hits"))
+        mass = float(log_prob(self._look.problem.inputs, torch.cat(hits).unique(dim=0)).logsumexp(0))
+        flags: tuple[Flag, ...] = (*stuck, "probably_low")
+        n_hits = sum(map(len, hits))
+        return Figures(log_p=mass, log_low=mass, log_high=max(mass, upper), n_hits=n_hits, flags=flags)
+
+
+class _Weighing:
+    """Importance sampling of what the searches have not seen."""
+
+    def __init__(self, look: Look, searches: list[Particles], generator: torch.Generator) -> None:
+        self._look, self._generator = look, generator
+        whole = [run for run in searches if run.is_whole]
+        found = [own for own in (run.hits() for run in searches) if len(own)]
+        rows_HC, times_H = torch.cat(found).unique(dim=0, return_counts=True)
+        log_p_H = log_prob(look.problem.inputs, rows_HC)
+        self._log_mass = float(log_p_H.logsumexp(0))
+        self._log_once = float(log_p_H[times_H == 1].logsumexp(0)) if len(found) > 1 else self._log_mass
+        self._n_hits = len(rows_HC)
+        self._mixture = proposal(look.problem.inputs, [run.rows_NC for run in whole], rows_HC)
+        self._n_seen = len(look.memory.scores)
+        self._n_left = self._draws()
+        self._n_drawn = 0
+        self._log_w: list[Tensor] = []
+        """Of draws unseen before that show the event."""
+        self._log_near: list[Tensor] = []
+        """Weights of draws unseen before that came from around a centre."""
+
+    def _draws(self) -> int:
+        """Rows to draw, so that those not seen before cost what is left."""
+        seen_NC, _ = self._look.memory.known()
+        share = min(float(self._mixture.log_prob(seen_NC).exp().sum()), 1.0)
+        room = self._look.room()
+        return int(min(room * FREE_DRAWS, SAFETY * room / max(1 - share, 1 / FREE_DRAWS)))
+
+    def step(self) -> bool:
+        """One batch."""
+        n = min(self._n_left, STRIDE * self._look.batch_size)
+        if n == 0:
+            return False
+        rows_NC, is_around_N = self._mixture.draw(n, generator=self._generator)
+        is_old_N = self._look.is_among_first(rows_NC, self._n_seen)
+        new_MC = rows_NC[~is_old_N]
+        if len(new_MC):
+            value_M = self._look.at(new_MC).value_N
+            log_w_M = log_prob(self._look.problem.inputs, new_MC) - self._mixture.log_prob(new_MC)
+            self._log_w.append(log_w_M[value_M > 0])
+            self._log_near.append(log_w_M[is_around_N[~is_old_N]])
+        self._n_left -= n
+        self._n_drawn += n
+        return True
+
+    def figures(self, level: float) -> Figures:
+        """The sum of both parts. Few hits among the draws bound the unseen part by what draws near the centres weigh,
+        and by what one search alone has found."""
+        log_w_M = torch.cat([torch.zeros(0, dtype=torch.float64), *self._log_w])
+        rest = weighed(log_w_M.numpy(), max(self._n_drawn, 1), level=level)
+        low, high = rest.log_low, rest.log_high
+        if rest.ess < FEW:
+            low = -math.inf
+            high = max(high if len(log_w_M) else self._bound(level), self._log_once)
+        flags: list[Flag] = []
+        if rest.ess < FEW and self._log_once > self._log_mass + math.log(0.5):
+            flags.append("probably_low")
+        if rest.max_share > HEAVY and rest.log_mean > self._log_mass:
+            flags.append("heavy_tail")
+        mass = self._log_mass
+        return Figures(
+            log_p=min(_add(mass, rest.log_mean), 0.0),
+            log_low=_add(mass, low),
+            log_high=min(_add(mass, high), 0.0),
+            n_hits=self._n_hits + len(log_w_M),
+            ess=rest.ess,
+            max_weight_share=rest.max_share,
+            pareto_k=rest.pareto_k,
+            flags=tuple(flags),
+        )
+
+    def _bound(self, level: float) -> float:
+        """What the unseen part may hold though no draw found it: the rule of three, times a usual weight."""
+        near = torch.cat([torch.zeros(0, dtype=torch.float64), *self._log_near])
+        if not len(near):
+            return -math.inf
+        return float(near.median()) + math.log(-math.log(1 - level) / len(near)) + math.log(len(near) / self._n_drawn)
+
+
+def proposal(law: Law, final: Sequence[Int[Tensor, "_ C"]], found_HC: Int[Tensor, "H C"]) -> Mixture:
+    """The mixture around the particles that searches ended with, each search alike, and around all else they found."""
+    everywhere = 0.2 / len(found_HC)
+    rows = [found_HC, *final]
+    weights = [torch.full((len(found_HC),), everywhere, dtype=torch.float64)]
+    weights += [torch.full((len(own),), 0.8 / len(final) / len(own), dtype=torch.float64) for own in final]
+    centres_HC, number_N = torch.cat(rows).unique(dim=0, return_inverse=True)
+    share_H = torch.zeros(len(centres_HC), dtype=torch.float64).index_add_(0, number_N, torch.cat(weights))
+    kept = share_H.argsort(descending=True, stable=True)[:MOST_CENTRES]
+    halves = (torch.cat(list(final[::2])), torch.cat(list(final[1::2]))) if len(final) > 1 else _halves(centres_HC)
+    return Mixture(
+        law=law,
+        centres_HC=centres_HC[kept],
+        share_H=share_H[kept] / share_H[kept].sum(),
+        rate=best_rate(law, *halves),
+    )
+
+
+def _halves(rows_HC: Int[Tensor, "H C"]) -> tuple[Tensor, Tensor]:
+    """Every other row; one row alone is both halves."""
+    return rows_HC[::2], rows_HC[1::2] if len(rows_HC) > 1 else rows_HC
+
+
+def _add(log_a: float, log_b: float) -> float:
+    return float(np.logaddexp(log_a, log_b))

@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+from risk.enumerable import enumerable_law
+
+from bathyscope.errors import ConfigError
+from bathyscope.risk.inputs.law import draw, free_choices, log_prob
+from bathyscope.risk.inputs.product import ProductTokens
+
+HALVES = torch.tensor([0.5, 0.5], dtype=torch.float64).log()
+
+
+def test_a_row_is_as_likely_as_the_product_of_its_tokens():
+    law = ProductTokens(
+        support=(torch.tensor([3]), torch.tensor([1, 5])), log_p=(torch.zeros(1, dtype=torch.float64), HALVES)
+    )
+    assert law.log_prob(torch.tensor([[3, 1], [3, 5]])).tolist() == pytest.approx([math.log(0.5)] * 2)
+
+
+def test_samples_follow_the_law():
+    law = enumerable_law()
+    rows_NC = draw(law, 40_000, generator=torch.Generator().manual_seed(0))
+    for log_p, column_N in zip(law.log_p, rows_NC.unbind(1), strict=True):
+        share = torch.bincount(column_N, minlength=len(log_p)) / len(column_N)
+        assert float((share - log_p.exp()).abs().max()) < 0.01
+
+
+def test_choices_and_tokens_are_each_others_inverse():
+    law = enumerable_law()
+    tokens_NS = law.sample(50, torch.Generator().manual_seed(1))
+    assert torch.equal(law.tokens(law.choices(tokens_NS)), tokens_NS)
+    assert torch.equal(law.log_prob(tokens_NS), log_prob(law, law.choices(tokens_NS)))
+
+
+def test_positions_that_hold_one_token_are_not_free():
+    assert free_choices(enumerable_law()).tolist() == [1, 2, 3, 4]
+
+
+def test_the_same_law_has_the_same_digest_and_another_law_another():
+    law = ProductTokens(support=(torch.tensor([1, 5]),), log_p=(HALVES,))
+    other = ProductTokens(support=(torch.tensor([1, 6]),), log_p=(HALVES,))
+    assert law.sha256 == ProductTokens(support=(torch.tensor([1, 5]),), log_p=(HALVES,)).sha256 != other.sha256
+
+
+@pytest.mark.parametrize(
+    ("support", "log_p", "message"),
+    [
+        (torch.tensor([5, 1]), HALVES, "must ascend"),
+        (torch.tensor([1, 1]), HALVES, "none twice"),
+        (torch.tensor([-1, 1]), HALVES, "none negative"),
+        (torch.tensor([1, 2]), HALVES - 1, "sum to"),
+        (torch.tensor([1, 2]), HALVES * math.nan, "sum to nan"),
+        (torch.tensor([1, 2]), HALVES.float(), "float64"),
+        (torch.tensor([1, 2, 3]), HALVES, "as many"),
+    ],
+)
+def test_what_is_no_law_is_refused(support, log_p, message):
+    with pytest.raises(ConfigError, match=message):
+        ProductTokens(support=(support,), log_p=(log_p,))
+
+
+def test_a_token_outside_the_support_is_refused_by_name_and_position():
+    law = ProductTokens(support=(torch.tensor([1, 5]),), log_p=(HALVES,))
+    with pytest.raises(ConfigError, match="token 4 cannot stand at position 0"):
+        law.log_prob(torch.tensor([[4]]))
