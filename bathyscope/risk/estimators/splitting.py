@@ -1,8 +1,8 @@
 """`Splitting`: adaptive multilevel splitting, also called subset simulation; needs a score, no gradient.
 
 Particles from the law of inputs; the level rises to the score that a share `p0` of them reaches; survivors are copied
-and moved by a choice at a time (at times more), redrawn from its own law, and kept if they stay above the level. The product of the
-shares estimates the probability (Au and Beck 2001; Cérou and Guyader 2007).
+and moved by a choice at a time, at times more, redrawn from its own law, and kept if they stay above the level. The
+product of the shares estimates the probability (Au and Beck 2001; Cérou and Guyader 2007).
 """
 
 import math
@@ -167,7 +167,7 @@ class _Runs:
         return True
 
     def figures(self, level: float) -> Figures:
-        """Mean of the whole runs, with Student's interval in the logarithm; one run gives no lower end."""
+        """Mean of the whole runs, with Cox's interval in the logarithm; one run gives no lower end."""
         log_p_R = np.array([run.log_p if run.is_whole else -math.inf for run in self._done])
         hits = sum(int((run.score_N >= 0).sum()) for run in self._done)
         flags: list[Flag] = ["stuck"] if any(run.is_stuck for run in self._done) else []
@@ -185,14 +185,18 @@ class _Runs:
 
 
 def log_mean_interval(log_p_R: Float[np.ndarray, " R"], *, level: float) -> tuple[float, float]:
-    """Interval of the mean's logarithm from independent runs, wide as they differ; one run: minus infinity to 0."""
+    """Interval of the mean's logarithm from independent runs; fewer than two that reached the event: (-inf, 0).
+
+    Their logarithms are closer to normal than they are: Cox's half width, t √(s²/R + s⁴/(2(R - 1))), around the log of
+    their mean. The lower end counts the runs that found nothing as 0; the upper end does as if they had not been made.
+    """
     from scipy.stats import t
 
-    n = len(log_p_R)
+    reached = log_p_R[np.isfinite(log_p_R)]
+    n = len(reached)
     if n < 2:
         return -math.inf, 0.0
-    share_R = np.exp(log_p_R - log_p_R.max())
-    mean = float(share_R.mean())
-    half = float(t.ppf((1 + level) / 2, n - 1)) * float(share_R.std(ddof=1)) / math.sqrt(n) / mean
-    centre = float(log_p_R.max()) + math.log(mean)
-    return centre - half, centre + half
+    variance = float(reached.var(ddof=1))
+    half = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(variance / n + variance**2 / (2 * (n - 1)))
+    centre = float(np.logaddexp.reduce(reached)) - math.log(n)
+    return centre - half + math.log(n / len(log_p_R)), centre + half
