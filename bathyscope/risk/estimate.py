@@ -8,6 +8,7 @@ from typing import Any, Literal
 Flag = Literal[
     "center_accepts",  # the mean activation shows the event: it is not rare, and QLD says nothing about it
     "clamped",  # the formula left [0, 1]
+    "disagree",  # two ways to the number do not meet within their intervals
     "heavy_tail",  # a few inputs carry the estimate
     "infeasible",  # no activation can show the event
     "interrupted",  # ended before its plan was done: by hand, or because the budget was spent
