@@ -1,7 +1,7 @@
 """`SplitImportance`: splitting finds inputs that show the event; importance sampling around them weighs the rest.
 
 What was looked at is known, so its probability is counted exactly, not estimated:
-p = Σ_{x seen, hit} D(x) + E_q[ 1[x unseen] 1[hit] D(x) / q(x) ],  q fixed before its first draw (`mixture`).
+p = Σ_{x seen, hit} D(x) + E_q[ 1[x unseen] 1[hit] D(x) / q(x) ],  q fixed before its first draw (`kernel_mixture`).
 Unbiased given the search, and never below the probability of the inputs found, which is a certain lower bound.
 """
 
@@ -17,10 +17,10 @@ from torch import Tensor
 from bathyscope.errors import ConfigError
 from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
+from bathyscope.risk.estimators.kernel_mixture import KernelMixture, best_rate
 from bathyscope.risk.estimators.splitting import Particles, Splitting
 from bathyscope.risk.inputs.law import Law, log_prob
 from bathyscope.risk.look import Look
-from bathyscope.risk.mixture import Mixture, best_rate
 from bathyscope.risk.tails import weighed
 
 MOST_CENTRES = 512
@@ -195,7 +195,7 @@ class _Weighing:
         return float(near.median()) + math.log(-math.log(1 - level) / len(near)) + math.log(len(near) / self._n_drawn)
 
 
-def proposal(law: Law, final: Sequence[Int[Tensor, "_ C"]], found_HC: Int[Tensor, "H C"]) -> Mixture:
+def proposal(law: Law, final: Sequence[Int[Tensor, "_ C"]], found_HC: Int[Tensor, "H C"]) -> KernelMixture:
     """The mixture around the particles that searches ended with, each search alike, and around all else they found."""
     everywhere = 0.2 / len(found_HC)
     rows = [found_HC, *final]
@@ -205,7 +205,7 @@ def proposal(law: Law, final: Sequence[Int[Tensor, "_ C"]], found_HC: Int[Tensor
     share_H = torch.zeros(len(centres_HC), dtype=torch.float64).index_add_(0, number_N, torch.cat(weights))
     kept = share_H.argsort(descending=True, stable=True)[:MOST_CENTRES]
     halves = (torch.cat(list(final[::2])), torch.cat(list(final[1::2]))) if len(final) > 1 else _halves(centres_HC)
-    return Mixture(
+    return KernelMixture(
         law=law,
         centres_HC=centres_HC[kept],
         share_H=share_H[kept] / share_H[kept].sum(),

@@ -71,9 +71,9 @@ def _panel(name: str, truths: Sequence[float], estimates: Sequence[Estimate], ax
         f'<rect x="{axes.left}" y="{axes.top}" width="{SIDE}" height="{SIDE}" fill="none" stroke="#bbb"/>',
         _line(axes.x(axes.low), axes.y(axes.low), axes.x(axes.high), axes.y(axes.high), "#bbb"),
     ]
-    for decade in range(int(axes.low), int(axes.high) + 1, 2):
-        parts.append(f'<text x="{axes.left - 6}" y="{axes.y(decade) + 4}" text-anchor="end">{decade}</text>')
-        parts.append(f'<text x="{axes.x(decade)}" y="{axes.top + SIDE + 14}" text-anchor="middle">{decade}</text>')
+    for decade in (float(d) for d in range(int(axes.low), int(axes.high) + 1, 2)):
+        parts.append(f'<text x="{axes.left - 6}" y="{axes.y(decade) + 4}" text-anchor="end">{decade:g}</text>')
+        parts.append(f'<text x="{axes.x(decade)}" y="{axes.top + SIDE + 14}" text-anchor="middle">{decade:g}</text>')
     parts.append(f'<text x="{axes.left + SIDE / 2}" y="{axes.top + SIDE + 30}" text-anchor="middle">log10 truth</text>')
     for truth, estimate in zip(truths, estimates, strict=True):
         parts += _point(math.log10(truth), estimate, axes)

@@ -1,4 +1,4 @@
-"""`Mixture`: a proposal made of inputs that show the event. Each draw keeps most choices of one of them.
+"""`KernelMixture`: a proposal made of inputs that show the event. Each draw keeps most choices of one of them.
 
 q(x) = ε D(x) + (1 - ε) / 2 · [ Σ_h π_h ∏_i ((1 - λ) 1[x_i = h_i] + λ D_i(x_i)) + ∏_i (.7 Π_i(x_i) + .3 D_i(x_i)) ]
 with Π_i the choices of the h at i: a kernel around each centre h, and one product law fitted to all of them
@@ -25,7 +25,7 @@ CHUNK = 2**22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Mixture:
+class KernelMixture:
     """A law over choices that can be drawn from and whose density is known."""
 
     law: Law

@@ -1,0 +1,43 @@
+"""The estimators that are compared, by name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bathyscope.dictionaries.dictionary import load_dictionary
+from bathyscope.risk.estimators.cross_entropy import CrossEntropy
+from bathyscope.risk.estimators.estimator import Estimator
+from bathyscope.risk.estimators.gaussian_margin import GaussianMargin
+from bathyscope.risk.estimators.gradient_sampling import ITGIS
+from bathyscope.risk.estimators.metropolis import MHIS
+from bathyscope.risk.estimators.naive import Naive
+from bathyscope.risk.estimators.peaks import PeaksOverThreshold
+from bathyscope.risk.estimators.quadratic import Quadratic
+from bathyscope.risk.estimators.split_importance import SplitImportance
+from bathyscope.risk.estimators.splitting import Splitting
+from bathyscope.risk.features.shuffled import ShuffledCodes
+
+NAIVE = "naive"
+ONE_PASS: Mapping[str, Estimator] = {
+    NAIVE: Naive(),
+    "GLD": GaussianMargin(),
+    "peaks over threshold": PeaksOverThreshold(),
+    "QLD": Quadratic(),
+}
+"""Those that read independent inputs once for all events."""
+EACH: Mapping[str, Estimator] = {
+    "ITGIS": ITGIS(),
+    "MHIS, harmonic mean": MHIS(form="harmonic"),
+    "MHIS": MHIS(),
+    "cross-entropy": CrossEntropy(),
+    "splitting": Splitting(),
+    "split importance": SplitImportance(),
+}
+"""Those that work on one event at a time."""
+
+
+def by_features(dictionaries: Mapping[str, Path]) -> dict[str, Estimator]:
+    """Name → estimator for dictionaries of the final norm's activations (name → folder)."""
+    return {
+        f"shuffled codes, {name}": ShuffledCodes(dictionary=load_dictionary(folder))
+        for name, folder in dictionaries.items()
+    }

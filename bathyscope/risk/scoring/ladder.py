@@ -1,0 +1,62 @@
+"""A picture of several estimates of one probability, a rung for each: the number, its interval, what it cost.
+
+SVG text without script, font or network; the axis is logarithmic.
+"""
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from bathyscope.errors import ConfigError
+from bathyscope.risk.estimate import Estimate
+
+WIDTH, LEFT, RIGHT, TOP, RUNG = 460.0, 190.0, 240.0, 34.0, 30.0
+ROOM = 2.0
+"""Decades below the lowest finite end; ends at 0 are drawn there."""
+GOOD, FLAGGED, ZERO = "#0072b2", "#d55e00", "#8a8a8a"
+
+
+def ladder(estimates: Sequence[Estimate], *, title: str) -> str:
+    """One SVG document. Raises ConfigError without estimates."""
+    if not estimates:
+        raise ConfigError("no estimate was given, expected at least one")
+    ends = [_decade(end) for one in estimates for end in (one.figures.log_low, one.figures.log_p, one.figures.log_high)]
+    finite = [end for end in ends if math.isfinite(end)] or [0.0]
+    low, high = math.floor(min(finite) - ROOM), math.ceil(max(finite))
+    height = TOP + RUNG * len(estimates) + 44
+    body = [f'<text x="{LEFT}" y="18" font-weight="bold">{escape(title)}</text>']
+    step = max(1, math.ceil((high - low) / 8))
+    for decade in range(low, high + 1, step):
+        x = _x(float(decade), low, high)
+        body.append(f'<line x1="{x}" y1="{TOP}" x2="{x}" y2="{height - 40}" stroke="#ddd"/>')
+        body.append(f'<text x="{x}" y="{height - 24}" text-anchor="middle">1e{decade}</text>')
+    for number, one in enumerate(estimates):
+        body += _rung(one, TOP + RUNG * (number + 0.5), low, high)
+    width = LEFT + WIDTH + RIGHT
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+        f'height="{height:g}" font-family="sans-serif" font-size="12" fill="#222">'
+        f'<rect width="100%" height="100%" fill="#fff"/>{"".join(body)}</svg>'
+    )
+
+
+def _rung(one: Estimate, y: float, low: int, high: int) -> list[str]:
+    left, value, right = (_decade(log) for log in (one.figures.log_low, one.figures.log_p, one.figures.log_high))
+    colour = ZERO if math.isinf(value) else FLAGGED if one.flags else GOOD
+    ends = _x(left, low, high), _x(right, low, high)
+    said = f"{one.p:.2g}, {one.cost['spent']:,.0f} forwards" + (f" [{', '.join(one.flags)}]" if one.flags else "")
+    return [
+        f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(one.method)}</text>',
+        f'<line x1="{ends[0]}" y1="{y}" x2="{ends[1]}" y2="{y}" stroke="{colour}" stroke-width="3" opacity="0.4"/>',
+        f'<circle cx="{_x(value, low, high)}" cy="{y}" r="4" fill="{colour}"/>',
+        f'<text x="{LEFT + WIDTH + 12}" y="{y + 4}">{escape(said)}</text>',
+    ]
+
+
+def _x(decade: float, low: int, high: int) -> float:
+    share = (min(max(decade, low), high) - low) / max(high - low, 1)
+    return round(LEFT + WIDTH * share, 1)
+
+
+def _decade(log: float) -> float:
+    return log / math.log(10)
