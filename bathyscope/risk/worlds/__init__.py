@@ -1,0 +1,1 @@
+"""Worlds: small networks and laws of inputs whose rare outputs have known probabilities."""
