@@ -1,8 +1,9 @@
-"""`bathyscope bench`: measurements on worlds whose truth is known, on texts with labels, and on steered answers."""
+"""`bathyscope bench`: measurements where the truth is known, on texts with labels, and on steered answers."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
@@ -11,10 +12,15 @@ from bathyscope.cli.score_rows import show_scores
 from bathyscope.cli.terminal import result, say
 from bathyscope.evaluation.language_bench import SCORES, LanguageBench, bench_language
 from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, RecoveryBench, bench_recovery
+from bathyscope.evaluation.scores import Score
 from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
 from bathyscope.explanations.bench import ExplanationBench, bench_explanations
+from bathyscope.risk.bench.bench import bench_risk
+from bathyscope.risk.bench.settings import RiskBench
+from bathyscope.risk.layerwise.bench import LayerwiseBench, bench_layerwise
 from bathyscope.studies.defence import DefenceBench, bench_defence
 from bathyscope.studies.detection import DetectionBench, bench_detection
+from bathyscope.studies.hidden_branch import HiddenBranchBench, bench_hidden_branch
 from bathyscope.studies.steering import SteeringBench, bench_steering
 
 What = (
@@ -26,8 +32,35 @@ What = (
     | Annotated[SteeringBench, tyro.conf.subcommand("steering", default=SteeringBench())]
     | Annotated[DetectionBench, tyro.conf.subcommand("detection", default=DetectionBench())]
     | Annotated[DefenceBench, tyro.conf.subcommand("defence", default=DefenceBench())]
+    | Annotated[RiskBench, tyro.conf.subcommand("risk", default=RiskBench())]
+    | Annotated[HiddenBranchBench, tyro.conf.subcommand("hidden-branch", default=HiddenBranchBench())]
+    | Annotated[LayerwiseBench, tyro.conf.subcommand("layerwise", default=LayerwiseBench())]
 )
 """Every bench, with its default settings."""
+
+
+class _Made(NamedTuple):
+    """How a bench is run."""
+
+    name: str
+    """Of its folder in `runs/bench/`; empty: the world's name."""
+    bench: Callable[..., list[Score]]
+    inside: str
+    """The folder of kind `scores` inside; empty where the bench's folder is one."""
+
+
+_BENCHES: Mapping[type[Any], _Made] = {
+    RecoveryBench: _Made("", bench_recovery, ""),
+    ShiftBench: _Made("shifts", bench_shifts, ""),
+    ExplanationBench: _Made("explanations", bench_explanations, SCORES),
+    LanguageBench: _Made("language", bench_language, SCORES),
+    SteeringBench: _Made("steering", bench_steering, SCORES),
+    DetectionBench: _Made("detection", bench_detection, SCORES),
+    DefenceBench: _Made("defence", bench_defence, SCORES),
+    RiskBench: _Made("risk", bench_risk, SCORES),
+    HiddenBranchBench: _Made("hidden-branch", bench_hidden_branch, SCORES),
+    LayerwiseBench: _Made("layerwise", bench_layerwise, ""),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,32 +75,15 @@ class Bench(Command):
 
 def run(config: Bench) -> None:
     """Measure and print the table."""
-    match config.what:
-        case RecoveryBench():
-            out = config.out or Path("runs/bench") / config.what.world
-            rows = bench_recovery(config.what, out=out)
-        case ShiftBench():
-            out = config.out or Path("runs/bench/shifts")
-            rows = bench_shifts(config.what, out=out)
-        case ExplanationBench():
-            run_folder = config.out or Path("runs/bench/explanations")
-            rows, out = bench_explanations(config.what, out=run_folder), run_folder / SCORES
-        case LanguageBench():
-            run_folder = config.out or Path("runs/bench/language")
-            rows, out = bench_language(config.what, out=run_folder), run_folder / SCORES
-        case SteeringBench():
-            run_folder = config.out or Path("runs/bench/steering")
-            rows, out = bench_steering(config.what, out=run_folder), run_folder / SCORES
-        case DetectionBench():
-            run_folder = config.out or Path("runs/bench/detection")
-            rows, out = bench_detection(config.what, out=run_folder), run_folder / SCORES
-        case DefenceBench():
-            run_folder = config.out or Path("runs/bench/defence")
-            rows, out = bench_defence(config.what, out=run_folder), run_folder / SCORES
+    made = _BENCHES[type(config.what)]
+    name = config.what.world if isinstance(config.what, RecoveryBench) else made.name
+    folder = config.out or Path("runs/bench") / name
+    rows = made.bench(config.what, out=folder)
+    table = folder / made.inside / TABLE
     if config.json:
         show_scores(rows, as_json=True)
     else:
-        say((out / TABLE).read_text(), as_json=False)
+        say(table.read_text(), as_json=False)
         if isinstance(config.what, SteeringBench):
-            say((out.parent / "costs" / TABLE).read_text(), as_json=False)
-    result({"table": str(out / TABLE)}, as_json=config.json)
+            say((folder / "costs" / TABLE).read_text(), as_json=False)
+    result({"table": str(table)}, as_json=config.json)

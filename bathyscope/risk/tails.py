@@ -10,6 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+TIED = 1e-6
+"""Weights within this share of the largest one are alike."""
+
 
 class Weighed(NamedTuple):
     """A mean of weights with its interval and its signs of trouble."""
@@ -71,8 +74,8 @@ def pareto_k(log_w_M: Float[NDArray[np.float64], " M"]) -> float | None:
     n_tail = math.ceil(min(n / 5, 3 * math.sqrt(n)))
     ordered = np.sort(log_w_M - log_w_M.max())
     excess = np.exp(ordered[-n_tail:]) - np.exp(ordered[-n_tail - 1])
-    if excess[-1] <= 0:
-        return 0.0  # equal weights have no tail
+    if np.median(excess) <= TIED * np.exp(ordered[-1]):
+        return 0.0  # weights that are alike have no tail
     return _shape(np.maximum(excess, 1e-300))
 
 

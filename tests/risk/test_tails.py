@@ -51,3 +51,7 @@ def test_the_tail_shape_of_pareto_weights_is_found(shape):
 
 def test_few_weights_have_no_tail_shape():
     assert pareto_k(np.zeros(24)) is None
+
+
+def test_weights_of_a_few_sizes_have_no_tail():
+    assert pareto_k(np.repeat([-3.0, -1.0, 0.0], [10, 10, 60])) == 0
