@@ -1,0 +1,1 @@
+"""Estimate the probability of outputs too rare to sample."""

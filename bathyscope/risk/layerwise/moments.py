@@ -1,0 +1,120 @@
+"""What is known of a layer: cumulants up to an order, of what its activation reads and of what it gives."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bathyscope.errors import ConfigError
+from bathyscope.risk.layerwise.network import Dense
+from bathyscope.risk.layerwise.third import Third
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Cumulants of the outputs of a layer. What an order leaves out is taken to be that of independent normals."""
+
+    mean_D: Float[Tensor, " D"]
+    """Means."""
+    variance_D: Float[Tensor, " D"]
+    """Variances."""
+    covariance_DD: Float[Tensor, "D D"] | None = None
+    """Covariances; None at order 1."""
+    third: Third | None = None
+    """Third cumulants; None at orders 1 and 2."""
+    fourth_DD: Float[Tensor, "D D"] | None = None
+    """κ_iijj, the part of the fourth cumulants that does not average out; None at orders 1 and 2."""
+
+    @property
+    def order(self) -> int:
+        """The order of the propagation: 1, 2 or 3."""
+        return 1 if self.covariance_DD is None else 2 if self.third is None else 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Singles:
+    """Cumulants of single neurons."""
+
+    mean_D: Float[Tensor, " D"]
+    """Means."""
+    variance_D: Float[Tensor, " D"]
+    """Variances."""
+    third_D: Float[Tensor, " D"]
+    """κ_iii; zeros below order 3."""
+    fourth_D: Float[Tensor, " D"]
+    """κ_iiii; zeros below order 3."""
+
+    @property
+    def std_D(self) -> Float[Tensor, " D"]:
+        """Standard deviations. Raises ConfigError where one is zero or not a number."""
+        if not bool((self.variance_D > 0).all()):
+            neuron = int((~(self.variance_D > 0)).nonzero()[0, 0])
+            raise ConfigError(
+                f"neuron {neuron} of a layer has variance {float(self.variance_D[neuron]):.3g}: it does not depend on "
+                "the input, or the order is too low for this depth; leave the neuron out, or sample"
+            )
+        return self.variance_D.sqrt()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Cumulants of z = W h + b in which two neurons occur, and the third ones of all."""
+
+    covariance_DD: Float[Tensor, "D D"]
+    """Cov(z_i, z_j)."""
+    third: Third | None = None
+    """Third cumulants; None at order 2, as the following."""
+    third_iij_DD: Float[Tensor, "D D"] | None = None
+    """κ_iij."""
+    fourth_iijj_DD: Float[Tensor, "D D"] | None = None
+    """κ_iijj."""
+    fourth_iiij_DD: Float[Tensor, "D D"] | None = None
+    """κ_iiij."""
+
+
+def of_inputs(n: int, *, order: int) -> Moments:
+    """The moments of N(0, I) in `n` dimensions."""
+    one_D, zero_DD = torch.ones(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)
+    return Moments(
+        mean_D=torch.zeros_like(one_D),
+        variance_D=one_D,
+        covariance_DD=None if order == 1 else torch.eye(n, dtype=torch.float64),
+        third=None if order < 3 else Third(torch.zeros(n, 0), torch.zeros(n, 0)),
+        fourth_DD=None if order < 3 else zero_DD,
+    )
+
+
+def read_singly(layer: Dense, below: Moments) -> Singles:
+    """Cumulants of each `W h + b` alone, from those of h."""
+    W_OD = layer.W_DI.double()
+    mean_O = W_OD @ below.mean_D + layer.b_D
+    if below.covariance_DD is None:
+        return Singles(mean_O, W_OD.square() @ below.variance_D, torch.zeros_like(mean_O), torch.zeros_like(mean_O))
+    variance_O = (W_OD @ below.covariance_DD * W_OD).sum(1)
+    if below.third is None or below.fourth_DD is None:
+        return Singles(mean_O, variance_O, torch.zeros_like(mean_O), torch.zeros_like(mean_O))
+    fourth_O = (_fourth_coefficients(W_OD, below.fourth_DD) * W_OD).sum(1)
+    return Singles(mean_O, variance_O, below.third.through(W_OD).diagonal(), fourth_O)
+
+
+def read_pairs(layer: Dense, below: Moments) -> Pairs:
+    """Cumulants of `W h + b` that two neurons share: a tensor of order d is multiplied by W on each of its d sides.
+
+    Of the fourth cumulants of h only κ_aabb is known.
+    """
+    assert below.covariance_DD is not None
+    W_OD = layer.W_DI.double()
+    covariance_OO = W_OD @ below.covariance_DD @ W_OD.T
+    if below.third is None or below.fourth_DD is None:
+        return Pairs(covariance_OO)
+    third = below.third.through(W_OD)
+    iiij_OO = _fourth_coefficients(W_OD, below.fourth_DD) @ W_OD.T
+    iijj_OO = W_OD.square() @ below.fourth_DD @ W_OD.square().T
+    iijj_OO.diagonal().copy_(iiij_OO.diagonal())
+    return Pairs(covariance_OO, third, third.slices(), iijj_OO, iiij_OO)
+
+
+def _fourth_coefficients(W_OD: Tensor, fourth_DD: Tensor) -> Tensor:
+    """Row i times W_j is κ_iiij: all three ways of pairing W_ia W_ia W_ib W_jb count, and a = b once, not thrice."""
+    return 3 * W_OD * (W_OD.square() @ fourth_DD) - 2 * W_OD**3 * fourth_DD.diagonal()
