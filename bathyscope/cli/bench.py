@@ -1,4 +1,4 @@
-"""`bathyscope bench`: measurements on worlds whose truth is known, on texts with labels, and on steered answers."""
+"""`bathyscope bench`: measurements on worlds and networks whose truth is known, on labelled texts, and on steered answers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from bathyscope.evaluation.language_bench import SCORES, LanguageBench, bench_la
 from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, RecoveryBench, bench_recovery
 from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
 from bathyscope.explanations.bench import ExplanationBench, bench_explanations
+from bathyscope.risk.layerwise.bench import LayerwiseBench, bench_layerwise
 from bathyscope.studies.defence import DefenceBench, bench_defence
 from bathyscope.studies.detection import DetectionBench, bench_detection
 from bathyscope.studies.steering import SteeringBench, bench_steering
@@ -26,6 +27,7 @@ What = (
     | Annotated[SteeringBench, tyro.conf.subcommand("steering", default=SteeringBench())]
     | Annotated[DetectionBench, tyro.conf.subcommand("detection", default=DetectionBench())]
     | Annotated[DefenceBench, tyro.conf.subcommand("defence", default=DefenceBench())]
+    | Annotated[LayerwiseBench, tyro.conf.subcommand("layerwise", default=LayerwiseBench())]
 )
 """Every bench, with its default settings."""
 
@@ -61,6 +63,9 @@ def run(config: Bench) -> None:
         case DetectionBench():
             run_folder = config.out or Path("runs/bench/detection")
             rows, out = bench_detection(config.what, out=run_folder), run_folder / SCORES
+        case LayerwiseBench():
+            out = config.out or Path("runs/bench/layerwise")
+            rows = bench_layerwise(config.what, out=out)
         case DefenceBench():
             run_folder = config.out or Path("runs/bench/defence")
             rows, out = bench_defence(config.what, out=run_folder), run_folder / SCORES

@@ -57,6 +57,16 @@ class Singles:
         return self.variance_D.sqrt()
 
 
+def cumulants(
+    one_D: Float[Tensor, " D"], two_D: Float[Tensor, " D"], three_D: Float[Tensor, " D"], four_D: Float[Tensor, " D"]
+) -> Singles:
+    """Cumulants from E f, E f², E f³ and E f⁴."""
+    variance_D = two_D - one_D**2
+    third_D = three_D - 3 * one_D * two_D + 2 * one_D**3
+    fourth_D = four_D - 4 * one_D * three_D + 6 * one_D**2 * two_D - 3 * one_D**4 - 3 * variance_D**2
+    return Singles(one_D, variance_D, third_D, fourth_D)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
     """Cumulants of z = W h + b in which two neurons occur, and the third ones of all."""
@@ -71,6 +81,13 @@ class Pairs:
     """κ_iijj."""
     fourth_iiij_DD: Float[Tensor, "D D"] | None = None
     """κ_iiij."""
+
+    def singly(self, mean_D: Float[Tensor, " D"]) -> Singles:
+        """The cumulants of single neurons among these, beside their means."""
+        third_D = fourth_D = torch.zeros_like(mean_D)
+        if self.third is not None and self.fourth_iijj_DD is not None:
+            third_D, fourth_D = self.third.diagonal(), self.fourth_iijj_DD.diagonal()
+        return Singles(mean_D, self.covariance_DD.diagonal(), third_D, fourth_D)
 
 
 def of_inputs(n: int, *, order: int) -> Moments:

@@ -1,7 +1,7 @@
 """Networks as plain weights: dense layers one after the other, for inputs that are standard normal."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -70,9 +70,14 @@ class Network:
 
     def __call__(self, x_NI: Float[Tensor, "N I"]) -> Float[Tensor, "N D"]:
         """Outputs for the rows of `x_NI`, in its precision."""
-        for layer in self.layers:
-            x_NI = apply(layer.activation, torch.addmm(layer.b_D.to(x_NI), x_NI, layer.W_DI.to(x_NI).T))
-        return x_NI
+        return run(self.layers, x_NI)
+
+
+def run(layers: Sequence[Dense], x_NI: Float[Tensor, "N I"]) -> Float[Tensor, "N D"]:
+    """What the layers make of the rows of `x_NI`, in its precision."""
+    for layer in layers:
+        x_NI = apply(layer.activation, torch.addmm(layer.b_D.to(x_NI), x_NI, layer.W_DI.to(x_NI).T))
+    return x_NI
 
 
 def apply(activation: Activation, z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bathyscope.errors import ConfigError
 from bathyscope.risk.layerwise.hermite import coefficients
-from bathyscope.risk.layerwise.moments import Moments, Pairs, Singles, of_inputs, read_pairs, read_singly
+from bathyscope.risk.layerwise.moments import Moments, Pairs, Singles, cumulants, of_inputs, read_pairs, read_singly
 from bathyscope.risk.layerwise.network import Activation, Dense, Network
 from bathyscope.risk.layerwise.third import Third
 
@@ -63,14 +63,8 @@ def through(layer: Dense, below: Moments) -> Moments:
     if below.covariance_DD is None:
         one = activated_singly(layer.activation, read_singly(layer, below))
         return Moments(one.mean_D, one.variance_D)
-    z = read_pairs(layer, below)
-    if z.third is None or z.fourth_iijj_DD is None:
-        zero_D = torch.zeros(len(z.covariance_DD), dtype=torch.float64)
-        third_D, fourth_D = zero_D, zero_D
-    else:
-        third_D, fourth_D = z.third.diagonal(), z.fourth_iijj_DD.diagonal()
-    mean_D = layer.W_DI.double() @ below.mean_D + layer.b_D
-    return activated(layer.activation, Singles(mean_D, z.covariance_DD.diagonal(), third_D, fourth_D), z)
+    pairs = read_pairs(layer, below)
+    return activated(layer.activation, pairs.singly(layer.W_DI.double() @ below.mean_D + layer.b_D), pairs)
 
 
 def activated(activation: Activation, z: Singles, pairs: Pairs) -> Moments:
@@ -95,11 +89,7 @@ def activated_singly(activation: Activation, z: Singles) -> Singles:
     """Cumulants of single f(z_i)."""
     if activation == "identity":
         return z
-    one_D, two_D, three_D, four_D = (corrected(activation, power, z, n=1)[0] for power in (1, 2, 3, 4))
-    variance_D = two_D - one_D**2
-    third_D = three_D - 3 * one_D * two_D + 2 * one_D**3
-    fourth_D = four_D - 4 * one_D * three_D + 6 * one_D**2 * two_D - 3 * one_D**4 - 3 * variance_D**2
-    return Singles(one_D, variance_D, third_D, fourth_D)
+    return cumulants(*(corrected(activation, power, z, n=1)[0] for power in (1, 2, 3, 4)))
 
 
 def corrected(activation: Activation, power: int, z: Singles, *, n: int = TERMS + 1) -> Float[Tensor, "P D"]:
@@ -116,7 +106,9 @@ def of_pairs(c_PD: Float[Tensor, "P D"], d_PD: Float[Tensor, "P D"], z: Pairs) -
         found_DD += power_DD * torch.outer(c_PD[p], d_PD[p] / math.factorial(p))
     if z.third_iij_DD is None or z.fourth_iijj_DD is None or z.fourth_iiij_DD is None:
         return found_DD
-    found_DD += z.third_iij_DD * torch.outer(c_PD[2], d_PD[1] / 2) + z.third_iij_DD.T * torch.outer(c_PD[1], d_PD[2] / 2)
+    found_DD += z.third_iij_DD * torch.outer(c_PD[2], d_PD[1] / 2) + z.third_iij_DD.T * torch.outer(
+        c_PD[1], d_PD[2] / 2
+    )
     found_DD += z.fourth_iijj_DD * torch.outer(c_PD[2], d_PD[2] / 4)
     found_DD += z.fourth_iiij_DD * torch.outer(c_PD[3], d_PD[1] / 6)
     return found_DD + z.fourth_iiij_DD.T * torch.outer(c_PD[1], d_PD[3] / 6)
@@ -135,7 +127,5 @@ def trees(f_PD: Float[Tensor, "P D"], z: Pairs, third_DD: Float[Tensor, "D D"]) 
     missing_DD = third_DD - torch.outer(slope_D**2, slope_D) * z.third_iij_DD - apart_DD.square() * bend_D
     missing_DD.diagonal().div_(3)
     one_DD = torch.eye(len(slope_D))
-    new = Third(
-        torch.cat([one_DD * bend_D.float(), missing_DD.T.float()], 1), torch.cat([apart_DD.float(), one_DD], 1)
-    )
+    new = Third(torch.cat([one_DD * bend_D.float(), missing_DD.T.float()], 1), torch.cat([apart_DD.float(), one_DD], 1))
     return z.third.scaled(slope_D).joined(new)

@@ -21,9 +21,9 @@ from bathyscope.risk.layerwise.moments import Singles
 NODES = 100
 """Points of the quadrature over V."""
 LEAST_KURTOSIS = 1e-6
-"""Excess kurtosis of a law that is treated as normal: far below what changes a digit."""
-MOST_R = 0.999
-"""|β/α| where the wanted law does not exist: nearly the inverse Gaussian law, which has the skewness alone."""
+"""Excess kurtosis that stands for none: below what changes a digit."""
+MOST_R = 0.9
+"""Largest |β/α|. It is 1 where the law ends to exist, and there the quadrature over V meets a step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class Tail:
     log_p_BD: Float[Tensor, "B D"]
     """log P(Z_d > b)."""
     is_clamped_D: Bool[Tensor, " D"]
-    """Whether no law of the kind has these cumulants, so that a nearby one stands in."""
+    """Whether the fourth cumulant had to be raised, because no law of the kind has it beside this skewness."""
 
 
 def tail(z: Singles, thresholds_B: Float[Tensor, " B"]) -> Tail:
@@ -41,10 +41,8 @@ def tail(z: Singles, thresholds_B: Float[Tensor, " B"]) -> Tail:
     std_D = z.std_D
     x_BD = (thresholds_B[:, None].double() - z.mean_D) / std_D
     skewness_D, kurtosis_D = z.third_D / std_D**3, z.fourth_D / std_D**4
-    needed_D = (5 / 3) * skewness_D**2
-    is_normal_D = (skewness_D.abs() < LEAST_KURTOSIS) & (kurtosis_D.abs() < LEAST_KURTOSIS)
-    is_clamped_D = ~is_normal_D & (kurtosis_D <= needed_D)
     least_D = (4 + 1 / MOST_R**2) / 3 * skewness_D**2
+    is_clamped_D = kurtosis_D < least_D
     kurtosis_D = torch.maximum(kurtosis_D, least_D).clamp(min=LEAST_KURTOSIS)
     return Tail(_normal_inverse_gaussian(x_BD, skewness_D, kurtosis_D), is_clamped_D)
 

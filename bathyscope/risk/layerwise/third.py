@@ -1,6 +1,6 @@
 """The third cumulant of a layer as a sum of simple terms, so that nothing of size D³ is ever made.
 
-    κ_ijk = Σ_r  u_ir v_jr v_kr + v_ir u_jr v_kr + v_ir v_jr u_kr
+κ_ijk = Σ_r  u_ir v_jr v_kr + v_ir u_jr v_kr + v_ir v_jr u_kr
 """
 
 from dataclasses import dataclass
