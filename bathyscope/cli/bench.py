@@ -1,4 +1,4 @@
-"""`bathyscope bench`: measurements on worlds and networks whose truth is known, on labelled texts, and on steered answers."""
+"""`bathyscope bench`: measurements where the truth is known, on texts with labels, and on steered answers."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from bathyscope.cli.score_rows import show_scores
 from bathyscope.cli.terminal import result, say
 from bathyscope.evaluation.language_bench import SCORES, LanguageBench, bench_language
 from bathyscope.evaluation.recovery_bench import SYNTH_SAE_BENCH, TABLE, RecoveryBench, bench_recovery
+from bathyscope.evaluation.scores import Score
 from bathyscope.evaluation.shift_bench import ShiftBench, bench_shifts
 from bathyscope.explanations.bench import ExplanationBench, bench_explanations
 from bathyscope.risk.layerwise.bench import LayerwiseBench, bench_layerwise
@@ -44,6 +45,18 @@ class Bench(Command):
 
 def run(config: Bench) -> None:
     """Measure and print the table."""
+    rows, out = _measure(config)
+    if config.json:
+        show_scores(rows, as_json=True)
+    else:
+        say((out / TABLE).read_text(), as_json=False)
+        if isinstance(config.what, SteeringBench):
+            say((out.parent / "costs" / TABLE).read_text(), as_json=False)
+    result({"table": str(out / TABLE)}, as_json=config.json)
+
+
+def _measure(config: Bench) -> tuple[list[Score], Path]:
+    """The rows of the bench, and the folder that holds its table."""
     match config.what:
         case RecoveryBench():
             out = config.out or Path("runs/bench") / config.what.world
@@ -69,10 +82,4 @@ def run(config: Bench) -> None:
         case DefenceBench():
             run_folder = config.out or Path("runs/bench/defence")
             rows, out = bench_defence(config.what, out=run_folder), run_folder / SCORES
-    if config.json:
-        show_scores(rows, as_json=True)
-    else:
-        say((out / TABLE).read_text(), as_json=False)
-        if isinstance(config.what, SteeringBench):
-            say((out.parent / "costs" / TABLE).read_text(), as_json=False)
-    result({"table": str(out / TABLE)}, as_json=config.json)
+    return rows, out

@@ -1,7 +1,7 @@
 """The bench of the layer-by-layer room: four studies, one table each, beside sampling and nulls.
 
-A folder of kind `scores`: `scores.jsonl` and `table.md`. Seconds are this machine's, taken turn by turn in one run. A finished
-part is kept: an interrupted bench goes on after it.
+A folder of kind `scores`: `scores.jsonl` and `table.md`. Seconds are this machine's, taken turn by turn in one run. A
+finished part is kept: an interrupted bench goes on after it.
 """
 
 import dataclasses
@@ -22,17 +22,19 @@ from bathyscope.files import write_atomic
 from bathyscope.risk.layerwise.bench_table import layerwise_table
 from bathyscope.risk.layerwise.claim_study import CLAIMS, ClaimCase, study_claims
 from bathyscope.risk.layerwise.halfspace_study import HALFSPACES, HalfspaceCase, study_halfspaces
-from bathyscope.risk.layerwise.mean_study import GAIN, MEANS, SAMPLES, Figures, MeanCase, study_means
+from bathyscope.risk.layerwise.mean_study import CPU_GAIN, GAIN, MEANS, SAMPLES, Figures, MeanCase, study_means
+from bathyscope.risk.layerwise.network import Activation
 from bathyscope.risk.layerwise.sampling import BATCH
 from bathyscope.risk.layerwise.tail_study import FEWER, TAILS, TailCase, study_tails
 
 TABLE = "table.md"
-RATIOS = {SAMPLES, GAIN, FEWER}
+RATIOS = {SAMPLES, GAIN, CPU_GAIN, FEWER}
 QUICK: dict[str, Any] = {
     "quick": False,
     "width": 64,
     "seeds": (0, 1),
     "turns": 1,
+    "depths": (4, 8),
     "truth_layers": 2**18,
     "tail_truth": 2**18,
     "n_matrices": 20,
@@ -44,12 +46,12 @@ class LayerwiseBench:
     """Settings of `bench_layerwise`."""
 
     quick: bool = False
-    """Narrow networks, two of each, short truths and 40 matrices: for a look, not for figures."""
+    """Narrow networks, short truths and few matrices: for a look, not for figures."""
     width: int = 256
     """Neurons of every layer."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Networks of each kind; intervals are over them."""
-    turns: int = 5
+    turns: int = 3
     """Rounds of the clock."""
     depths: tuple[int, ...] = (4, 8, 32)
     """Hidden layers of the ReLU networks whose means are studied."""
@@ -63,7 +65,7 @@ class LayerwiseBench:
     """b of the events: an output above b."""
     tail_truth: int = 2**22
     """Inputs of the truth of tails."""
-    n_matrices: int = 120
+    n_matrices: int = 240
     """Matrices of each of the two kinds, for the half-spaces."""
 
     def __post_init__(self) -> None:
@@ -101,7 +103,7 @@ def bench_layerwise(settings: LayerwiseBench, *, out: Path) -> list[Score]:
 
 
 def _parts(settings: LayerwiseBench) -> dict[str, Callable[[], Any]]:
-    """Name of each part → what does it, as JSON data: of networks {study: {way: {figure: value}}}, and rows of half-spaces."""
+    """Name of each part → what does it, as JSON: rows of half-spaces, {study: {way: {figure: value}}} of networks."""
     halfspaces = HalfspaceCase(n_matrices=settings.n_matrices)
     parts: dict[str, Callable[[], Any]] = {
         HALFSPACES: lambda: [to_row(row) for row in study_halfspaces(halfspaces, seed=settings.seeds[0])]
@@ -115,7 +117,8 @@ def _parts(settings: LayerwiseBench) -> dict[str, Callable[[], Any]]:
 def _studies(settings: LayerwiseBench) -> dict[str, Callable[[int], dict[str, Figures]]]:
     """Name of each study of random networks → what it finds for a seed."""
     width, turns = settings.width, settings.turns
-    kinds = [*((depth, "relu") for depth in settings.depths), *((depth, "gelu") for depth in settings.gelu_depths)]
+    kinds: list[tuple[int, Activation]] = [(depth, "relu") for depth in settings.depths]
+    kinds += [(depth, "gelu") for depth in settings.gelu_depths]
     found: dict[str, Callable[[int], dict[str, Figures]]] = {}
     for n_hidden, activation in kinds:
         case = MeanCase(n_hidden=n_hidden, activation=activation, n_truth=_whole(settings.truth_layers // n_hidden))

@@ -7,9 +7,9 @@ from bathyscope.evaluation.scores import Score
 from bathyscope.risk.layerwise.halfspace_study import HALFSPACES, SLOPE
 
 WENDEL = (
-    "P(W x > 0) for 16 rows in four dimensions. For 98.24 % of random W it is exactly 0, and answering 0 has an error of 9.46e-8, "
-    "worth 160 samples: errors are over all W, half of those used being size-biased and weighed back. One sample has the error "
-    "1.5e-5. *Any degrees* is the null: as many coefficients, drawn from all."
+    "P(W x > 0) for 16 rows in four dimensions. For 98.24 % of random W it is exactly 0, and answering 0 has a mean "
+    "square error of 9.46e-8, worth 160 samples: errors are over all W, half of those used being size-biased and "
+    "weighed back. One sample has the error 1.5e-5. *Any degrees* is the null: as many coefficients, drawn from all."
 )
 NOTE = (
     "Mean over networks with its 95 % interval (geometric for ratios); seconds are this machine's, taken turn by turn."

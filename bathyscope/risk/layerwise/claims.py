@@ -1,12 +1,12 @@
 """Which terms of the third cumulants are kept: claims about the outputs, carried backward, say which ones matter.
 
-A claim at a layer is a direction j on what its neurons read: the neuron itself, whose mean has the term
-κ3(j, j, j) f'''/6, or a neuron further up, pulled back through weights and mean slopes. Their law is kept as its second moment
+A claim at a layer is a direction j on what its neurons read: a neuron itself, whose mean has the term κ3(j, j, j)
+f'''/6, or a neuron further up, pulled back through weights and mean slopes. Their law is kept as its second moment
 
     C_l = diag(ω_l) + A_l W_(l+1)ᵀ C_(l+1) W_(l+1) A_l,   ω_l(i) ∝ E[f'''(z_i)]² · E (∂ output / ∂ h_i)²
 
-A term (u, v) changes the claim by 3 (j·u)(j·v)²; with j normal, with covariance G = Wᵀ C W on the layer below, its mean square is
-27 G_uu G_vv² + 108 G_uv² G_vv, and the terms with the largest ones are kept.
+A term (u, v) changes the claim by 3 (j·u)(j·v)². For normal j with covariance G = Wᵀ C W on the layer below, the mean
+square of that is 27 G_uu G_vv² + 108 G_uv² G_vv, and the terms with the largest ones are kept.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def propagate_kept(network: Network, keep: Keep) -> Singles:
         rank_R = torch.rand(new.n_terms, generator=generator) if keep.by == "chance" else worth(new, G_DD)
         best_K = rank_R.topk(max(1, round(keep.share * new.n_terms))).indices.sort().values
         third = below.third.kept(torch.cat([torch.arange(n_old), n_old + best_K]))
-        below = Moments(below.mean_D, below.variance_D, below.covariance_DD, third, below.fourth_DD)
+        below = Moments(below.mean_D, below.variance_D, below.covariance_DD, third, below.fourth)
     last = network.layers[-1]
     return activated_singly(last.activation, read_singly(last, below))
 

@@ -2,8 +2,8 @@
 
     E f = E[f(x) - β g(x)],   g(x) = J (h(x) - E h)
 
-h is the first layer, whose mean is exact; J the mean Jacobian of the further layers, from a propagation of order 2. β is one
-number per output, fitted on one half of the inputs and used on the other.
+h is the first layer, whose mean is exact; J the mean Jacobian of the further layers, from a propagation of order 2. β
+is one number per output, fitted on one half of the inputs and used on the other.
 """
 
 import torch
@@ -26,12 +26,13 @@ def sample_with_control(network: Network, n: int, *, seed: int, draws: Draws = "
         f_UD, g_UD = values_U2D.double().split(network.n_outputs, 1)
         for start, half in enumerate(halves):
             half.add(f_UD[start::2], g_UD[start::2])
-    shares = [half.n / (halves[0].n + halves[1].n) for half in halves]
-    kept = [half.less(other.slope()) for half, other in (halves, halves[::-1])]
-    mean_D = sum(share * mean_D for share, (mean_D, _) in zip(shares, kept, strict=True))
-    variance_D = sum(share**2 * variance_D for share, (_, variance_D) in zip(shares, kept, strict=True))
-    assert isinstance(mean_D, Tensor) and isinstance(variance_D, Tensor)
-    return Sampled(mean_D, variance_D.sqrt(), halves[0].n + halves[1].n, n)
+    (left_D, left_variance_D), (right_D, right_variance_D) = (
+        half.less(other.slope()) for half, other in (halves, halves[::-1])
+    )
+    n_units = halves[0].n + halves[1].n
+    share = halves[0].n / n_units
+    variance_D = share**2 * left_variance_D + (1 - share) ** 2 * right_variance_D
+    return Sampled(share * left_D + (1 - share) * right_D, variance_D.sqrt(), n_units, n)
 
 
 class _Both:

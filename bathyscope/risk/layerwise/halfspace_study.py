@@ -1,11 +1,10 @@
 """How the error of P(W x > 0) falls with the number K of coefficients that are kept, beside sampling and a null.
 
-Sixteen half-spaces in four dimensions: for 98.24 % of random W no x is in all of them (Wendel 1962). The mean square error over
-W is therefore taken over two kinds of W, generic ones and size-biased ones, which are never empty. Both together have the
-density (1 + 2^rows p)/2 against generic W, so that 2/(1 + 2^rows p) weighs them back, with p exact.
+Sixteen half-spaces in four dimensions: for 98.24 % of random W no x is in all of them (Wendel 1962). The mean square
+error is therefore taken over two kinds of W, generic ones and size-biased ones, which are never empty. Both together
+have the density (1 + 2^rows p)/2 against generic W, so that 2/(1 + 2^rows p) weighs them back, with p exact.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +103,7 @@ def _rows(
         for metric, values in ((ERROR, errors_RV[:, number]), (SAMPLES, of_one_sample / errors_RV[:, number])):
             value = float(error_V[number]) if metric == ERROR else of_one_sample / float(error_V[number])
             found.append(_row(f"{name}, K = {size}", metric, value, values, 2 * case.n_matrices))
-    if len(fitted) > 1:
+    if name == LOWEST and len(fitted) > 1:
         span = f"{SLOPE} over K from {sizes[fitted[0]]} to {sizes[fitted[-1]]}"
         found.append(_row(name, span, float(slope(error_V)), slope(errors_RV), 2 * case.n_matrices))
     return found

@@ -44,9 +44,9 @@ def _turned(
 
 
 def inner_point(W_J4: Float[np.ndarray, "J 4"]) -> Float[np.ndarray, " 4"] | None:
-    """A unit vector with W x > 0, as far inside as possible, or None where there is none (Lawson & Hanson 1974, ch. 23).
+    """A unit vector with W x > 0, as far inside as possible, or None where there is none (Lawson & Hanson 1974).
 
-    The residual of min ‖E u - f‖, u ≥ 0, with E = [Wᵀ; 1ᵀ] and f = (0, …, 0, 1), is zero exactly when W x ≥ 1 cannot be met.
+    The residual of min ‖E u - f‖, u ≥ 0, E = [Wᵀ; 1ᵀ], f = (0, …, 0, 1), is zero exactly when W x ≥ 1 cannot be met.
     """
     from scipy.optimize import nnls
 
@@ -62,7 +62,7 @@ def inner_point(W_J4: Float[np.ndarray, "J 4"]) -> Float[np.ndarray, " 4"] | Non
 
 
 def exact_probability(W_J4: Float[np.ndarray, "J 4"]) -> float:
-    """P(W x > 0) to about a thousandth of itself: 0 for an empty cell, else the mean over directions from a point inside.
+    """P(W x > 0) to about a thousandth of itself: 0 for an empty cell, else a mean over directions from a point inside.
 
     A great circle from that point leaves the convex cell once, at the angle χ*; within χ of a point lies the share
     (χ - sin χ cos χ)/π of the sphere.

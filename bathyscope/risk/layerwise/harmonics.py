@@ -74,7 +74,7 @@ class Harmonics:
         return slice(n_harmonics(n - 1), n_harmonics(n))
 
     def reflections(self, w_J4: Float[np.ndarray, "J 4"]) -> list[Float[np.ndarray, "J n n"]]:
-        """For each degree the symmetric orthogonal matrices R with Y(H x) = R Y(x), H the reflection that takes w to e_1.
+        """For each degree the symmetric orthogonal matrices R with Y(H x) = R Y(x); H is the reflection of w to e_1.
 
         A degree's harmonics go into one another, so R is found from their values at a few points.
         """
@@ -102,16 +102,19 @@ def _radial(t_N: Float[np.ndarray, " N"], degree: int) -> dict[tuple[int, int], 
 def _solid(y_N3: Float[np.ndarray, "N 3"], degree: int) -> dict[tuple[int, int], Float[np.ndarray, " N"]]:
     """(j, m) → |y|^j Y_jm(y/|y|), real, with mean square 1 on the unit sphere of three dimensions."""
     z_N, square_N = y_N3[:, 2], (y_N3**2).sum(1)
-    turn_N, turned_N = y_N3[:, 0] + 1j * y_N3[:, 1], np.ones(len(y_N3), dtype=complex)
+    real_N, imaginary_N = np.ones_like(z_N), np.zeros_like(z_N)  # of (y_1 + i y_2)^m
     found: dict[tuple[int, int], Float[np.ndarray, " N"]] = {}
     for m in range(degree + 1):
         before, now = np.zeros_like(z_N), np.full_like(z_N, float(math.prod(range(1, 2 * m, 2))))
         for j in range(m, degree + 1):
             ratio = math.factorial(j - m) / math.factorial(j + m)
             scale = math.sqrt((2 * j + 1) * ratio * (1 if m == 0 else 2))
-            found[j, m] = scale * now * turned_N.real
+            found[j, m] = scale * now * real_N
             if m > 0:
-                found[j, -m] = scale * now * turned_N.imag
+                found[j, -m] = scale * now * imaginary_N
             before, now = now, ((2 * j + 1) * z_N * now - (j + m) * square_N * before) / (j + 1 - m)
-        turned_N = turned_N * turn_N
+        real_N, imaginary_N = (
+            real_N * y_N3[:, 0] - imaginary_N * y_N3[:, 1],
+            real_N * y_N3[:, 1] + imaginary_N * y_N3[:, 0],
+        )
     return found

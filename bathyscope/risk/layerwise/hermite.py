@@ -5,6 +5,7 @@
 Closed for ReLU and the identity; for GELU by Gauss-Hermite quadrature of c_p = E[f(Z)^n He_p((Z - m)/s)] / s^p (Stein).
 """
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -48,13 +49,20 @@ def by_quadrature(
     activation: Activation, power: int, mean_D: Float[Tensor, " D"], std_D: Float[Tensor, " D"], *, n: int
 ) -> Float[Tensor, "P D"]:
     """The same for any activation; exact for polynomials, to rounding for smooth ones, to a few digits at a kink."""
-    nodes, weights = (torch.from_numpy(each).to(mean_D) for each in np.polynomial.hermite_e.hermegauss(NODES))
+    nodes, weights = gauss_hermite(NODES)
     weighted_QD = apply(activation, mean_D + std_D * nodes[:, None]) ** power * weights[:, None]
     rows = [
         he_Q @ weighted_QD / (math.sqrt(2 * math.pi) * std_D**p)
         for p, he_Q in zip(range(n), hermite(nodes), strict=False)
     ]
     return torch.stack(rows)
+
+
+@functools.cache
+def gauss_hermite(n: int) -> tuple[Float[Tensor, " Q"], Float[Tensor, " Q"]]:
+    """Nodes and weights, in float64; Σ w f(x) ≈ √(2π) E f(Z) for a standard normal Z."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+    return torch.from_numpy(nodes), torch.from_numpy(weights)
 
 
 def hermite(x: Float[Tensor, "..."]) -> Iterator[Float[Tensor, "..."]]:

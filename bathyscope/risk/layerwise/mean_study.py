@@ -7,7 +7,7 @@ from typing import get_args
 from torch import Tensor
 
 from bathyscope.errors import ConfigError
-from bathyscope.risk.layerwise.clock import seconds_of
+from bathyscope.risk.layerwise.clock import Taken, seconds_of
 from bathyscope.risk.layerwise.control import sample_with_control
 from bathyscope.risk.layerwise.network import Activation, Network, random_network
 from bathyscope.risk.layerwise.propagate import Order, propagate_singly
@@ -18,10 +18,11 @@ MEANS = "means"
 PLAIN = "plain sampling"
 DRAWS: Mapping[str, Draws] = {PLAIN: "plain", "antithetic pairs": "antithetic", "antithetic Sobol points": "sobol"}
 CONTROL = "control variate, antithetic"
-BROKE, ERROR, SAMPLES, SECONDS = "broke down", "mean square error", "equals samples", "seconds"
-GAIN = "gain at equal time"
-"""`GAIN`: mean square error of plain sampling that takes as long, over one's own. Where the truth is short, `SAMPLES` and `GAIN` take
-the error and one standard error of it."""
+BROKE, ERROR, SAMPLES = "broke down", "mean square error", "equals samples"
+SECONDS, CPU = "seconds", "CPU seconds"
+GAIN, CPU_GAIN = "gain at equal time", "gain at equal CPU time"
+"""Mean square error of plain sampling that takes as long, over one's own. For propagated means these ratios take the
+error and one standard error of it: a short truth flatters nobody."""
 
 Figures = dict[str, dict[str, float]]
 """Way → name of a figure → value."""
@@ -37,12 +38,12 @@ class MeanCase:
     """Of every layer."""
     n_truth: int = 2**20
     """Inputs of the truth."""
-    n_sampled: int = 2**14
+    n_sampled: int = 2**13
     """Inputs of each way of sampling."""
 
 
 def study_means(case: MeanCase, *, width: int, seed: int, turns: int) -> Figures:
-    """Figures of every way, in one random network. The error of a sampled mean is its variance, estimated from itself."""
+    """Figures of every way, in one random network. The error of sampled means is their own squared standard error."""
     network = random_network(width=width, n_hidden=case.n_hidden, seed=seed, activation=case.activation)
     truth = long_sample(network, case.n_truth, seed=seed + APART)
     variance = float(truth.variance_D.mean())
@@ -55,16 +56,16 @@ def study_means(case: MeanCase, *, width: int, seed: int, turns: int) -> Figures
     means = {name: propagate() for name, propagate in propagations.items()}
     works = {name: work for name, work in propagations.items() if means[name] is not None} | ways
     seconds = seconds_of(works, turns=turns)
-    for_a_second = variance * seconds[PLAIN] / case.n_sampled  # error of plain sampling that takes one second
+    a_second = [variance * taken / case.n_sampled for taken in seconds[PLAIN]]  # error of plain sampling in one second
     found: Figures = {}
     for name, mean_D in means.items():
         found[name] = {BROKE: float(mean_D is None)}
         if mean_D is not None:
             error = truth.excess(mean_D)
-            found[name] |= {ERROR: error.value, **_worth(error.bound, variance, seconds[name], for_a_second)}
+            found[name] |= {ERROR: error.value, **_worth(error.bound, variance, seconds[name], Taken(*a_second))}
     for name, draw in ways.items():
         error = float(draw().error_D.square().mean())
-        found[name] = {ERROR: error, **_worth(error, variance, seconds[name], for_a_second)}
+        found[name] = {ERROR: error, **_worth(error, variance, seconds[name], Taken(*a_second))}
     return found
 
 
@@ -80,5 +81,12 @@ def _propagation(network: Network, order: Order) -> Callable[[], Tensor | None]:
     return propagate
 
 
-def _worth(error: float, variance: float, seconds: float, for_a_second: float) -> dict[str, float]:
-    return {SAMPLES: variance / error, SECONDS: seconds, GAIN: for_a_second / seconds / error}
+def _worth(error: float, variance: float, taken: Taken, sampling: Taken) -> dict[str, float]:
+    """`sampling`: the error of plain sampling in one second."""
+    return {
+        SAMPLES: variance / error,
+        SECONDS: taken.wall,
+        CPU: taken.cpu,
+        GAIN: sampling.wall / taken.wall / error,
+        CPU_GAIN: sampling.cpu / taken.cpu / error,
+    }

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.errors import ConfigError
+from bathyscope.risk.layerwise.fourth import Fourth
 from bathyscope.risk.layerwise.network import Dense
 from bathyscope.risk.layerwise.third import Third
 
@@ -23,8 +24,8 @@ class Moments:
     """Covariances; None at order 1."""
     third: Third | None = None
     """Third cumulants; None at orders 1 and 2."""
-    fourth_DD: Float[Tensor, "D D"] | None = None
-    """κ_iijj, the part of the fourth cumulants that does not average out; None at orders 1 and 2."""
+    fourth: Fourth | None = None
+    """Fourth cumulants, as far as they matter one layer up; None at orders 1 and 2."""
 
     @property
     def order(self) -> int:
@@ -78,7 +79,7 @@ class Pairs:
     third_iij_DD: Float[Tensor, "D D"] | None = None
     """κ_iij."""
     fourth_iijj_DD: Float[Tensor, "D D"] | None = None
-    """κ_iijj."""
+    """κ_iijj; κ_iiii on its diagonal."""
     fourth_iiij_DD: Float[Tensor, "D D"] | None = None
     """κ_iiij."""
 
@@ -98,7 +99,7 @@ def of_inputs(n: int, *, order: int) -> Moments:
         variance_D=one_D,
         covariance_DD=None if order == 1 else torch.eye(n, dtype=torch.float64),
         third=None if order < 3 else Third(torch.zeros(n, 0), torch.zeros(n, 0)),
-        fourth_DD=None if order < 3 else zero_DD,
+        fourth=None if order < 3 else Fourth(zero_DD, zero_DD),
     )
 
 
@@ -109,29 +110,20 @@ def read_singly(layer: Dense, below: Moments) -> Singles:
     if below.covariance_DD is None:
         return Singles(mean_O, W_OD.square() @ below.variance_D, torch.zeros_like(mean_O), torch.zeros_like(mean_O))
     variance_O = (W_OD @ below.covariance_DD * W_OD).sum(1)
-    if below.third is None or below.fourth_DD is None:
+    if below.third is None or below.fourth is None:
         return Singles(mean_O, variance_O, torch.zeros_like(mean_O), torch.zeros_like(mean_O))
-    fourth_O = (_fourth_coefficients(W_OD, below.fourth_DD) * W_OD).sum(1)
-    return Singles(mean_O, variance_O, below.third.through(W_OD).diagonal(), fourth_O)
+    third = below.third.through(W_OD)
+    return Singles(mean_O, variance_O, third.diagonal(), below.fourth.iiii(W_OD, third))
 
 
 def read_pairs(layer: Dense, below: Moments) -> Pairs:
-    """Cumulants of `W h + b` that two neurons share: a tensor of order d is multiplied by W on each of its d sides.
-
-    Of the fourth cumulants of h only κ_aabb is known.
-    """
+    """Cumulants of `W h + b` that two neurons share: a tensor of order d is multiplied by W on each of its d sides."""
     assert below.covariance_DD is not None
     W_OD = layer.W_DI.double()
     covariance_OO = W_OD @ below.covariance_DD @ W_OD.T
-    if below.third is None or below.fourth_DD is None:
+    if below.third is None or below.fourth is None:
         return Pairs(covariance_OO)
     third = below.third.through(W_OD)
-    iiij_OO = _fourth_coefficients(W_OD, below.fourth_DD) @ W_OD.T
-    iijj_OO = W_OD.square() @ below.fourth_DD @ W_OD.square().T
-    iijj_OO.diagonal().copy_(iiij_OO.diagonal())
+    iijj_OO, iiij_OO = below.fourth.iijj(W_OD), below.fourth.iiij(W_OD)
+    iijj_OO.diagonal().copy_(below.fourth.iiii(W_OD, third))
     return Pairs(covariance_OO, third, third.slices(), iijj_OO, iiij_OO)
-
-
-def _fourth_coefficients(W_OD: Tensor, fourth_DD: Tensor) -> Tensor:
-    """Row i times W_j is κ_iiij: all three ways of pairing W_ia W_ia W_ib W_jb count, and a = b once, not thrice."""
-    return 3 * W_OD * (W_OD.square() @ fourth_DD) - 2 * W_OD**3 * fourth_DD.diagonal()

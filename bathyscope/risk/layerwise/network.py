@@ -91,12 +91,12 @@ def apply(activation: Activation, z: Float[Tensor, "..."]) -> Float[Tensor, "...
             return z
 
 
-def of_sequential(model: nn.Sequential) -> Network:
-    """The network that a torch model of `Linear`, `ReLU`, exact `GELU` and `Identity` computes, copied in float64.
+def as_network(model: Network | nn.Sequential) -> Network:
+    """The network itself, or what a torch model of `Linear`, `ReLU`, exact `GELU` and `Identity` computes, in float64.
 
-    Raises ModelError naming the first module that is something else.
+    Raises ModelError naming the first module that is something else, or a parameter that is not finite.
     """
-    return Network(tuple(_layers(model)))
+    return model if isinstance(model, Network) else Network(tuple(_layers(model)))
 
 
 def _layers(model: nn.Sequential) -> Iterator[Dense]:
@@ -135,7 +135,8 @@ def random_network(
     """
     generator = torch.Generator().manual_seed(seed)
     layers: list[Dense] = []
-    for name in [activation] * n_hidden + (["identity"] if is_linear_last else []):
+    linear: list[Activation] = ["identity"] if is_linear_last else []
+    for name in [activation] * n_hidden + linear:
         W_DI = torch.randn(width, width, generator=generator, dtype=torch.float64) * math.sqrt(GAIN[activation] / width)
         layers.append(Dense(W_DI, W_DI.new_zeros(width), name))
     return Network(tuple(layers))

@@ -1,8 +1,8 @@
 """Cumulants of the outputs, propagated and sampled, pooled by how far each can be trusted: a hybrid for tails.
 
-In units of the neuron's standard deviation the sampled cumulant of order k has the variance k!/n of a nearly normal law. The
-mean square of how much the propagated ones disagree with it, over all neurons, is that and their own mean square error τ². The
-pooled cumulant is the mean with weights 1/τ² and n/k!. It has no interval: `tilted` has one.
+In units of the neuron's standard deviation the sampled cumulant of order k has the variance k!/n of a nearly normal
+law. The mean square of how much the propagated ones disagree with it, over all neurons, is that and their own mean
+square error τ². The pooled cumulant is the mean with weights 1/τ² and n/k!. It has no interval: `tilted` has one.
 """
 
 import torch

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.risk.layerwise.clock import seconds_of
-from bathyscope.risk.layerwise.mean_study import SAMPLES, SECONDS, Figures
+from bathyscope.risk.layerwise.mean_study import CPU, SAMPLES, SECONDS, Figures
 from bathyscope.risk.layerwise.network import Network, random_network
 from bathyscope.risk.layerwise.pooled import pooled
 from bathyscope.risk.layerwise.propagate import Order, propagate_singly
@@ -71,7 +71,7 @@ def study_tails(case: TailCase, *, width: int, seed: int, turns: int) -> dict[st
     for number, threshold in enumerate(case.thresholds):
         here = {name: _compared(p_BD[number], truth, number) for name, p_BD in found.items()}
         for name, taken in seconds.items():
-            here[name][SECONDS] = taken
+            here[name] |= {SECONDS: taken.wall, CPU: taken.cpu}
         here[TILTED] = _tilted(case, network, truth, number, seed)
         figures[f"{TAILS} {threshold:g}"] = here
     return figures

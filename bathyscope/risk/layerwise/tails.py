@@ -1,6 +1,6 @@
 """P(Z > b) from four cumulants, as a law that has them: always between 0 and 1, and falling in b.
 
-The law is the normal-inverse Gaussian one (Barndorff-Nielsen 1997): Z = μ + β V + √V N with V inverse Gaussian and N normal.
+The law is the normal-inverse Gaussian one (Barndorff-Nielsen 1997): Z = μ + β V + √V N, V inverse Gaussian, N normal.
 What a layer reads is of that kind: a sum of many neurons is nearly normal, with a variance that depends on the input.
 With skewness γ1, excess kurtosis γ2 and r = β/α it has
 
@@ -10,12 +10,11 @@ With skewness γ1, excess kurtosis γ2 and r = β/α it has
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from bathyscope.risk.layerwise.hermite import hermite
+from bathyscope.risk.layerwise.hermite import gauss_hermite, hermite
 from bathyscope.risk.layerwise.moments import Singles
 
 NODES = 100
@@ -57,7 +56,7 @@ def _normal_inverse_gaussian(x_BD: Tensor, skewness_D: Tensor, kurtosis_D: Tenso
     zeta_D = 3 * (1 + 4 * r_D**2) / kurtosis_D
     scale_D = 1 - r_D**2
     beta_D, mean_v_D = r_D * zeta_D.sqrt() / scale_D, scale_D
-    nodes, weights = (torch.from_numpy(each).to(x_BD) for each in np.polynomial.hermite_e.hermegauss(NODES))
+    nodes, weights = gauss_hermite(NODES)
     half_t_QD = torch.asinh(nodes[:, None] / (2 * zeta_D.sqrt()))
     log_weights_QD = (weights[:, None] * (1 - half_t_QD.tanh()) / math.sqrt(2 * math.pi)).log()
     v_QD = mean_v_D * (2 * half_t_QD).exp()
@@ -67,7 +66,7 @@ def _normal_inverse_gaussian(x_BD: Tensor, skewness_D: Tensor, kurtosis_D: Tenso
 
 
 def edgeworth(z: Singles, thresholds_B: Float[Tensor, " B"]) -> Float[Tensor, "B D"]:
-    """The same by the series, as a baseline: Φ̄(x) + φ(x) [γ1 He_2/6 + γ2 He_3/24 + γ1² He_5/72]; it can be negative."""
+    """The same by a series, as a baseline: Φ̄ + φ (γ1 He_2/6 + γ2 He_3/24 + γ1² He_5/72) at x; it can be negative."""
     x_BD = (thresholds_B[:, None].double() - z.mean_D) / z.std_D
     skewness_D, kurtosis_D = z.third_D / z.std_D**3, z.fourth_D / z.std_D**4
     he = [each for each, _ in zip(hermite(x_BD), range(6), strict=False)]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Third:
-    """A symmetric tensor [D, D, D] in R terms, in float32: a correction, whose rounding is far below what is left out."""
+    """A symmetric tensor [D, D, D] in R terms, in float32: its rounding is far below what an order leaves out."""
 
     U_DR: Float[Tensor, "D R"]
     """The factor that stands once in each product."""
@@ -38,9 +38,9 @@ class Third:
         """The sum of both tensors, term beside term."""
         return Third(torch.cat([self.U_DR, other.U_DR], 1), torch.cat([self.V_DR, other.V_DR], 1))
 
-    def kept(self, terms_K: Int[Tensor, " K"]) -> "Third":
+    def kept(self, terms: Int[Tensor, " K"] | slice) -> "Third":
         """Only these terms."""
-        return Third(self.U_DR[:, terms_K], self.V_DR[:, terms_K])
+        return Third(self.U_DR[:, terms], self.V_DR[:, terms])
 
     def slices(self) -> Float[Tensor, "D D"]:
         """κ_iij at row i and column j, in float64."""
@@ -56,8 +56,3 @@ class Third:
         U_DR, V_DR = self.U_DR.double(), self.V_DR.double()
         one_DDD = torch.einsum("ir,jr,kr->ijk", U_DR, V_DR, V_DR)
         return one_DDD + one_DDD.permute(1, 0, 2) + one_DDD.permute(2, 1, 0)
-
-
-def none(d: int) -> Third:
-    """The third cumulant of a normal vector: no terms."""
-    return Third(torch.zeros(d, 0), torch.zeros(d, 0))

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from bathyscope.errors import ConfigError
 from bathyscope.risk.layerwise.moments import Singles
-from bathyscope.risk.layerwise.network import Dense, Network
+from bathyscope.risk.layerwise.network import Dense, Network, as_network
 from bathyscope.risk.layerwise.propagate import propagate_singly
 from bathyscope.risk.layerwise.tails import tail
 
@@ -31,13 +31,13 @@ class Exceedance:
         return self.log_p_D.exp()
 
 
-def threshold_probability(network: Network, threshold: float) -> Exceedance:
+def threshold_probability(network: Network | nn.Sequential, threshold: float) -> Exceedance:
     """P(output > threshold) for inputs from N(0, I), from an order-3 propagation.
 
-    The last layer is linear, or ReLU with a threshold from 0 on, which is the same event. Raises ConfigError for another
-    last layer, a threshold that is not finite, or an output without variance.
+    The last layer is linear, or ReLU with a threshold from 0 on, which is the same event. Raises ConfigError for
+    another last layer, a threshold that is not finite, or an output without variance.
     """
-    linear = with_linear_end(network, threshold)
+    linear = with_linear_end(as_network(network), threshold)
     return exceedance(propagate_singly(linear, order=3), threshold, below=propagate_singly(linear, order=2))
 
 
@@ -55,7 +55,7 @@ def with_linear_end(network: Network, threshold: float) -> Network:
         raise ConfigError(f"threshold is {threshold}; expected a finite number")
     if last.activation == "gelu" or (last.activation == "relu" and threshold < 0):
         raise ConfigError(
-            f"the last layer is {last.activation} and the threshold {threshold}: expected a linear layer at the end, or "
-            "ReLU with a threshold from 0 on"
+            f"the last layer is {last.activation} and the threshold {threshold}: expected a linear layer at the end, "
+            "or ReLU with a threshold from 0 on"
         )
     return Network((*network.layers[:-1], Dense(last.W_DI, last.b_D)))

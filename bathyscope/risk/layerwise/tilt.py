@@ -1,7 +1,8 @@
 """P(output > b) by importance sampling, with inputs drawn where the propagated core expects the event: unbiased.
 
-For a nearly normal z, E[x | z = b] ≈ θ = J (b - E z)/Var z, J the mean Jacobian. Inputs come from a mixture of N(θ_o, I), one for
-each output asked about, and of N(0, I) with weight 1/10, so that no weight is above 10. All outputs share all inputs:
+For a nearly normal z, E[x | z = b] ≈ θ = J (b - E z)/Var z, J the mean Jacobian. Inputs come from a mixture of N(θ_o,
+I), one for each output asked about, and of N(0, I) with weight 1/10, so that no weight is above 10. All outputs share
+them:
 
     p̂_o = mean of w(x) 1[z_o(x) > b],   1/w(x) = 1/10 + 9/10 · mean_o exp(θ_o·x - |θ_o|²/2)
 """
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from bathyscope.errors import ConfigError
-from bathyscope.risk.layerwise.network import Network
+from bathyscope.risk.layerwise.network import Network, as_network
 from bathyscope.risk.layerwise.propagate import propagate_singly
 from bathyscope.risk.layerwise.sampling import BATCH
 from bathyscope.risk.layerwise.slopes import mean_jacobian
@@ -40,18 +41,21 @@ class Tilted:
     """Inputs that the network was run on."""
 
     def interval(self) -> tuple[Float[Tensor, " O"], Float[Tensor, " O"]]:
-        """Ends of normal 95 % intervals, within [0, 1]; with no hits the upper end is 3 · 10/n, by the largest weight."""
+        """Ends of normal 95 % intervals, within [0, 1]; with no hits the upper end is 30/n: no weight is above 10."""
         none_O = self.n_hits_O == 0
         high_O = torch.where(none_O, 3 / PLAIN_SHARE / self.n_forward, self.p_O + 1.96 * self.error_O)
         return (self.p_O - 1.96 * self.error_O).clamp(min=0), high_O.clamp(max=1)
 
 
-def tilted(network: Network, threshold: float, n: int, *, seed: int, outputs: Sequence[int] | None = None) -> Tilted:
+def tilted(
+    network: Network | nn.Sequential, threshold: float, n: int, *, seed: int, outputs: Sequence[int] | None = None
+) -> Tilted:
     """P(output > threshold) for `outputs`, by default all, from `n` inputs (float32).
 
-    The fewer outputs are asked about, the more of the inputs are drawn for each. Raises ConfigError for an output that the
-    network does not have, or fewer than two inputs.
+    The fewer outputs are asked about, the more of the inputs are drawn for each. Raises ConfigError for an output that
+    the network does not have, or fewer than two inputs.
     """
+    network = as_network(network)
     asked = list(range(network.n_outputs)) if outputs is None else list(outputs)
     wrong = [each for each in asked if not 0 <= each < network.n_outputs]
     if wrong or not asked or n < 2:

@@ -17,7 +17,6 @@ from bathyscope.errors import ConfigError
 from bathyscope.risk.layerwise.network import Network
 from bathyscope.risk.layerwise.sampling import BATCH
 
-
 APART = 1_000
 """Seeds of networks, truths and estimates are so far apart that none draws the numbers of another."""
 
