@@ -37,6 +37,7 @@ QUICK: dict[str, Any] = {
     "depths": (4, 8),
     "truth_layers": 2**18,
     "tail_truth": 2**18,
+    "tail_inputs": 2**14,
     "n_matrices": 20,
 }
 
@@ -65,11 +66,13 @@ class LayerwiseBench:
     """b of the events: an output above b."""
     tail_truth: int = 2**22
     """Inputs of the truth of tails."""
+    tail_inputs: int = 2**17
+    """Inputs that propagated cumulants are pooled with; a sixteenth of them for each tilted estimate."""
     n_matrices: int = 240
     """Matrices of each of the two kinds, for the half-spaces."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "turns", "truth_layers", "tail_layers", "tail_truth", "n_matrices"):
+        for name in ("width", "turns", "truth_layers", "tail_layers", "tail_truth", "tail_inputs", "n_matrices"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: expected at least 1")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:

@@ -63,7 +63,7 @@ def propagate_kept(network: Network, keep: Keep) -> Singles:
     return activated_singly(last.activation, read_singly(last, below))
 
 
-def claims(network: Network) -> list[Float[Tensor, "D D"]]:
+def claims(network: Network) -> list[Float[Tensor, "_ _"]]:
     """G for the outputs of each layer but the last: second moments of what further layers claim about them."""
     derivatives = mean_derivatives(network, n=4)
     reach_DD = torch.eye(network.n_outputs, dtype=torch.float64)  # E over outputs of ∂ output / ∂ h, squared

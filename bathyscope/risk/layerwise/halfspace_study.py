@@ -92,12 +92,6 @@ def _rows(
     p = 2.0**-case.n_rows
     of_one_sample = p - mean_square(case.n_rows)  # E p (1 - p)
     fitted = [number for number, degree in enumerate(case.degrees) if degree >= case.slope_from]
-    log_K = np.log([sizes[number] for number in fitted])
-
-    def slope(error: Float[np.ndarray, "... V"]) -> Float[np.ndarray, "..."]:
-        centred = log_K - log_K.mean()
-        return np.log(error[..., fitted]) @ centred / (centred @ centred)
-
     found: list[Score] = []
     for number, size in enumerate(sizes):
         for metric, values in ((ERROR, errors_RV[:, number]), (SAMPLES, of_one_sample / errors_RV[:, number])):
@@ -105,8 +99,17 @@ def _rows(
             found.append(_row(f"{name}, K = {size}", metric, value, values, 2 * case.n_matrices))
     if name == LOWEST and len(fitted) > 1:
         span = f"{SLOPE} over K from {sizes[fitted[0]]} to {sizes[fitted[-1]]}"
-        found.append(_row(name, span, float(slope(error_V)), slope(errors_RV), 2 * case.n_matrices))
+        fitted_sizes = [sizes[number] for number in fitted]
+        (value,), resampled_R = (_slopes(fitted_sizes, each[:, fitted]) for each in (error_V[None], errors_RV))
+        found.append(_row(name, span, float(value), resampled_R, 2 * case.n_matrices))
     return found
+
+
+def _slopes(sizes: list[int], errors_RV: Float[np.ndarray, "R V"]) -> Float[np.ndarray, " R"]:
+    """Slopes of the log error over log K, by least squares."""
+    log_K = np.log(sizes)
+    centred = log_K - log_K.mean()
+    return np.log(errors_RV) @ centred / (centred @ centred)
 
 
 def _row(subject: str, metric: str, value: float, resampled_R: Float[np.ndarray, " R"], n: int) -> Score:

@@ -37,7 +37,7 @@ def cascade(
 
 
 def _turned(
-    harmonics: Harmonics, turns: list[Float[np.ndarray, "J n n"]], row: int, c_KV: Float[np.ndarray, "K V"]
+    harmonics: Harmonics, turns: list[Float[np.ndarray, "J _ _"]], row: int, c_KV: Float[np.ndarray, "K V"]
 ) -> Float[np.ndarray, "K V"]:
     parts = [turn[row].T @ c_KV[harmonics.of_degree(n)] for n, turn in enumerate(turns)]
     return np.concatenate(parts)

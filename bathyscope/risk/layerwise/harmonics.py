@@ -64,7 +64,7 @@ class Harmonics:
         return points_Q4 / np.linalg.norm(points_Q4, axis=1, keepdims=True)
 
     @cached_property
-    def _inverses(self) -> list[Float[np.ndarray, "n Q"]]:
+    def _inverses(self) -> list[Float[np.ndarray, "_ Q"]]:
         """For each degree, what turns values at the points into coefficients."""
         values_QK = self(self._points_Q4)
         return [np.linalg.pinv(values_QK[:, self.of_degree(n)]) for n in range(self.degree + 1)]
@@ -73,7 +73,7 @@ class Harmonics:
         """Where the harmonics of exactly this degree stand."""
         return slice(n_harmonics(n - 1), n_harmonics(n))
 
-    def reflections(self, w_J4: Float[np.ndarray, "J 4"]) -> list[Float[np.ndarray, "J n n"]]:
+    def reflections(self, w_J4: Float[np.ndarray, "J 4"]) -> list[Float[np.ndarray, "J _ _"]]:
         """For each degree the symmetric orthogonal matrices R with Y(H x) = R Y(x); H is the reflection of w to e_1.
 
         A degree's harmonics go into one another, so R is found from their values at a few points.

@@ -94,7 +94,7 @@ def apply(activation: Activation, z: Float[Tensor, "..."]) -> Float[Tensor, "...
 def as_network(model: Network | nn.Sequential) -> Network:
     """The network itself, or what a torch model of `Linear`, `ReLU`, exact `GELU` and `Identity` computes, in float64.
 
-    Raises ModelError naming the first module that is something else, or a parameter that is not finite.
+    Raises ModelError naming the first module that is something else, ConfigError where a parameter is not finite.
     """
     return model if isinstance(model, Network) else Network(tuple(_layers(model)))
 
@@ -135,8 +135,10 @@ def random_network(
     """
     generator = torch.Generator().manual_seed(seed)
     layers: list[Dense] = []
-    linear: list[Activation] = ["identity"] if is_linear_last else []
-    for name in [activation] * n_hidden + linear:
+    names: list[Activation] = [activation] * n_hidden
+    if is_linear_last:
+        names.append("identity")
+    for name in names:
         W_DI = torch.randn(width, width, generator=generator, dtype=torch.float64) * math.sqrt(GAIN[activation] / width)
         layers.append(Dense(W_DI, W_DI.new_zeros(width), name))
     return Network(tuple(layers))

@@ -10,7 +10,7 @@ from bathyscope.risk.layerwise.network import Network
 from bathyscope.risk.layerwise.propagate import through
 
 
-def mean_derivatives(network: Network, *, n: int) -> list[Float[Tensor, "P D"]]:
+def mean_derivatives(network: Network, *, n: int) -> list[Float[Tensor, "P _"]]:
     """E f(z), E f'(z), … up to the derivative n - 1, of each layer's neurons, from a propagation of order 2."""
     below, found = of_inputs(network.n_inputs, order=2), []
     for layer in network.layers:
