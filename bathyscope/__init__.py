@@ -121,6 +121,11 @@ if TYPE_CHECKING:
     from bathyscope.models.visual_words import VisualWords, fit_words
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
+    from bathyscope.risk.layerwise.bench import LayerwiseBench, bench_layerwise
+    from bathyscope.risk.layerwise.network import Dense, Network
+    from bathyscope.risk.layerwise.propagate import propagate
+    from bathyscope.risk.layerwise.threshold import threshold_probability
+    from bathyscope.risk.layerwise.tilt import tilted
     from bathyscope.serving.server import Server
     from bathyscope.serving.shelf import open_shelf
     from bathyscope.steering.arm import Arm
@@ -202,6 +207,7 @@ _WHERE = {
     "DecoderRow": "bathyscope.vectors.decoder_row",
     "DefenceBench": "bathyscope.studies.defence",
     "DenoisedDiffMean": "bathyscope.vectors.denoised",
+    "Dense": "bathyscope.risk.layerwise.network",
     "DetectionBench": "bathyscope.studies.detection",
     "Dictionary": "bathyscope.dictionaries.dictionary",
     "DiffMean": "bathyscope.vectors.diff_mean",
@@ -235,6 +241,7 @@ _WHERE = {
     "LabelledText": "bathyscope.evaluation.labelled",
     "LanguageSettings": "bathyscope.evaluation.languages",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
+    "LayerwiseBench": "bathyscope.risk.layerwise.bench",
     "Likelihoods": "bathyscope.evaluation.steering.judges.likelihood",
     "LocalWriter": "bathyscope.models.writers.local",
     "LogisticProbe": "bathyscope.vectors.logistic",
@@ -245,6 +252,7 @@ _WHERE = {
     "Mixture": "bathyscope.activations.text",
     "MultiMax": "bathyscope.vectors.multimax",
     "MutualInformation": "bathyscope.explanations.mutual_information",
+    "Network": "bathyscope.risk.layerwise.network",
     "Offset": "bathyscope.steering.operations.offset",
     "OnlineSettings": "bathyscope.dictionaries.solvers.online_learning",
     "OptimalCodesSettings": "bathyscope.evaluation.optimal_codes",
@@ -316,6 +324,7 @@ _WHERE = {
     "bench_defence": "bathyscope.studies.defence",
     "bench_detection": "bathyscope.studies.detection",
     "bench_explanations": "bathyscope.explanations.bench",
+    "bench_layerwise": "bathyscope.risk.layerwise.bench",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
     "bench_steering": "bathyscope.studies.steering",
@@ -365,6 +374,7 @@ _WHERE = {
     "paraphrase": "bathyscope.steering.rewrites.paraphrase",
     "plane": "bathyscope.features.plane",
     "probe": "bathyscope.evaluation.probing",
+    "propagate": "bathyscope.risk.layerwise.propagate",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "random_subspace": "bathyscope.circuits.subspace",
     "rate_trials": "bathyscope.evaluation.steering.rate_trials",
@@ -390,6 +400,8 @@ _WHERE = {
     "steer": "bathyscope.steering.steer",
     "steer_rows": "bathyscope.steering.steer",
     "support_report": "bathyscope.evaluation.identifiability.supports",
+    "threshold_probability": "bathyscope.risk.layerwise.threshold",
+    "tilted": "bathyscope.risk.layerwise.tilt",
     "topic_definitions": "bathyscope.evaluation.definitions",
     "train": "bathyscope.dictionaries.train",
     "train_adder": "bathyscope.evaluation.worlds.adder",
@@ -441,6 +453,7 @@ __all__ = [
     "DecoderRow",
     "DefenceBench",
     "DenoisedDiffMean",
+    "Dense",
     "DetectionBench",
     "Dictionary",
     "DiffMean",
@@ -474,6 +487,7 @@ __all__ = [
     "LabelledText",
     "LanguageSettings",
     "LatentScaling",
+    "LayerwiseBench",
     "Likelihoods",
     "LocalWriter",
     "LogisticProbe",
@@ -484,6 +498,7 @@ __all__ = [
     "Mixture",
     "MultiMax",
     "MutualInformation",
+    "Network",
     "Offset",
     "OnlineSettings",
     "OptimalCodesSettings",
@@ -555,6 +570,7 @@ __all__ = [
     "bench_defence",
     "bench_detection",
     "bench_explanations",
+    "bench_layerwise",
     "bench_recovery",
     "bench_shifts",
     "bench_steering",
@@ -604,6 +620,7 @@ __all__ = [
     "paraphrase",
     "plane",
     "probe",
+    "propagate",
     "random_dictionary",
     "random_subspace",
     "rate_trials",
@@ -629,6 +646,8 @@ __all__ = [
     "steer",
     "steer_rows",
     "support_report",
+    "threshold_probability",
+    "tilted",
     "topic_definitions",
     "train",
     "train_adder",
