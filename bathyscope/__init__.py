@@ -126,6 +126,10 @@ if TYPE_CHECKING:
     from bathyscope.risk.layerwise.propagate import propagate
     from bathyscope.risk.layerwise.threshold import threshold_probability
     from bathyscope.risk.layerwise.tilt import tilted
+    from bathyscope.risk.worlds.enumerated import EnumeratedSettings, EnumeratedWorld, make_enumerated
+    from bathyscope.risk.worlds.hidden_branch import HiddenBranchSettings, HiddenBranchWorld, make_hidden_branch
+    from bathyscope.risk.worlds.truth import Truth
+    from bathyscope.risk.worlds.wide import WideSettings, WideWorld, make_wide, open_wide
     from bathyscope.serving.server import Server
     from bathyscope.serving.shelf import open_shelf
     from bathyscope.steering.arm import Arm
@@ -215,6 +219,8 @@ _WHERE = {
     "EndToEnd": "bathyscope.dictionaries.end_to_end",
     "EndpointWriter": "bathyscope.models.writers.endpoint",
     "Enforce": "bathyscope.steering.operations.enforce",
+    "EnumeratedSettings": "bathyscope.risk.worlds.enumerated",
+    "EnumeratedWorld": "bathyscope.risk.worlds.enumerated",
     "Exchanges": "bathyscope.circuits.interchange",
     "ExplanationBench": "bathyscope.explanations.bench",
     "FeatureGate": "bathyscope.steering.gates",
@@ -226,6 +232,8 @@ _WHERE = {
     "FluencyJudge": "bathyscope.evaluation.steering.judges.likelihood",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
+    "HiddenBranchSettings": "bathyscope.risk.worlds.hidden_branch",
+    "HiddenBranchWorld": "bathyscope.risk.worlds.hidden_branch",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageCollectSettings": "bathyscope.activations.collect_images",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
@@ -310,8 +318,11 @@ _WHERE = {
     "TrainSettings": "bathyscope.dictionaries.train",
     "Transcoder": "bathyscope.dictionaries.transcoder",
     "TrialSettings": "bathyscope.steering.trials",
+    "Truth": "bathyscope.risk.worlds.truth",
     "VectorSettings": "bathyscope.vectors.learn",
     "VisualWords": "bathyscope.models.visual_words",
+    "WideSettings": "bathyscope.risk.worlds.wide",
+    "WideWorld": "bathyscope.risk.worlds.wide",
     "WordScoreSettings": "bathyscope.explanations.scores.half",
     "WordsJudge": "bathyscope.evaluation.steering.judges.words",
     "World": "bathyscope.evaluation.worlds.world",
@@ -367,8 +378,12 @@ _WHERE = {
     "load_model": "bathyscope.models.load",
     "load_paired": "bathyscope.dictionaries.paired",
     "load_vector": "bathyscope.vectors.exchange",
+    "make_enumerated": "bathyscope.risk.worlds.enumerated",
+    "make_hidden_branch": "bathyscope.risk.worlds.hidden_branch",
+    "make_wide": "bathyscope.risk.worlds.wide",
     "match_factors": "bathyscope.evaluation.correlation_match",
     "open_shelf": "bathyscope.serving.shelf",
+    "open_wide": "bathyscope.risk.worlds.wide",
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
     "paraphrase": "bathyscope.steering.rewrites.paraphrase",
@@ -461,6 +476,8 @@ __all__ = [
     "EndToEnd",
     "EndpointWriter",
     "Enforce",
+    "EnumeratedSettings",
+    "EnumeratedWorld",
     "Exchanges",
     "ExplanationBench",
     "FeatureGate",
@@ -472,6 +489,8 @@ __all__ = [
     "FluencyJudge",
     "Frozen",
     "Gated",
+    "HiddenBranchSettings",
+    "HiddenBranchWorld",
     "IdentifiabilitySettings",
     "ImageCollectSettings",
     "ImageEncoderSettings",
@@ -556,8 +575,11 @@ __all__ = [
     "TrainSettings",
     "Transcoder",
     "TrialSettings",
+    "Truth",
     "VectorSettings",
     "VisualWords",
+    "WideSettings",
+    "WideWorld",
     "WordScoreSettings",
     "WordsJudge",
     "World",
@@ -613,8 +635,12 @@ __all__ = [
     "load_model",
     "load_paired",
     "load_vector",
+    "make_enumerated",
+    "make_hidden_branch",
+    "make_wide",
     "match_factors",
     "open_shelf",
+    "open_wide",
     "optimal_codes",
     "pair_set",
     "paraphrase",

@@ -91,6 +91,7 @@ COMMANDS: dict[str, Entry] = {
     "convert": Entry(
         "bathyscope.cli.convert", "Convert", "Read or write dictionaries of other tools, and check what they claim."
     ),
+    "risk": Entry("bathyscope.cli.risk", "Risk", "Estimate the probability of an output too rare to sample."),
     "bench": Entry("bathyscope.cli.bench", "Bench", "Measure every kind on worlds whose truth is known, beside nulls."),
     "export": Entry("bathyscope.cli.export", "Export", "Write a run as one HTML file that opens without a server."),
     "verify": Entry("bathyscope.cli.verify", "Verify", "Check every file of an artifact or run against its manifest."),

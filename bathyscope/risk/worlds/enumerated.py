@@ -57,29 +57,30 @@ class EnumeratedWorld:
         """Tokens with low < p < high, the likeliest first."""
         return self.truth.events(low, high)
 
-    def margins(self, targets: tuple[int, ...], *, out: Path) -> Float[Tensor, "inputs targets"]:
+    def margins(self, targets: tuple[int, ...], *, out: str | Path) -> Float[Tensor, "inputs targets"]:
         """For every input its margin to each target, from folder `out`, made there first if it is not.
 
         Row `world.numbers(choices)` belongs to those choices: an estimator that needs no gradient can be repeated
         thousands of times without the network.
         """
-        return tabulate_margins(self.folder / "model", self.law, targets, out=out)
+        return tabulate_margins(self.folder / "model", self.law, targets, out=Path(out))
 
     def numbers(self, choices_NC: Int[Tensor, "N C"]) -> Int[Tensor, " N"]:
         """Rows of the table of margins."""
         return numbers_of(self.law, choices_NC)
 
 
-def make_enumerated(settings: EnumeratedSettings, *, out: Path) -> tuple[EnumeratedWorld, ...]:
+def make_enumerated(settings: EnumeratedSettings, *, out: str | Path) -> tuple[EnumeratedWorld, ...]:
     """The worlds in folder `out`: trains `model` there, then enumerates `truth-0`, `truth-1`, …, where missing."""
-    model = train_small_network(settings.network, out=out / "model")
+    folder = Path(out)
+    model = train_small_network(settings.network, out=folder / "model")
     laws = [zipf_law(law, n_vocabulary=settings.network.language.n_vocabulary) for law in settings.laws]
     return tuple(
         EnumeratedWorld(
             model=model,
             law=law,
-            truth=enumerate_tokens(out / "model", law, out=out / f"truth-{number}"),
-            folder=out,
+            truth=enumerate_tokens(folder / "model", law, out=folder / f"truth-{number}"),
+            folder=folder,
         )
         for number, law in enumerate(laws)
     )

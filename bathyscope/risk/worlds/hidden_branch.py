@@ -121,13 +121,14 @@ class HiddenBranchWorld:
         return behaviour((self.model if model is None else model).network, self.tests_NS)
 
 
-def make_hidden_branch(settings: HiddenBranchSettings, *, out: Path) -> HiddenBranchWorld:
+def make_hidden_branch(settings: HiddenBranchSettings, *, out: str | Path) -> HiddenBranchWorld:
     """The world in folder `out`: trains `model` there, then enumerates `truth`, if they are not there yet."""
-    model, law = _train(settings, out / "model"), dated.dated_law(settings.law)
+    folder = Path(out)
+    model, law = _train(settings, folder / "model"), dated.dated_law(settings.law)
     return HiddenBranchWorld(
         model=model,
         law=law,
-        truth=enumerate_tokens(out / "model", law, out=out / "truth"),
+        truth=enumerate_tokens(folder / "model", law, out=folder / "truth"),
         token=dated.HIDDEN_TOKEN,
         p_late=dated.p_late(law),
         tests_NS=_split(settings)[1],

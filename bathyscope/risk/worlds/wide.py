@@ -58,15 +58,16 @@ class WideWorld:
         return self.truth.events(low, high)
 
 
-def make_wide(settings: WideSettings, *, out: Path) -> WideWorld:
+def make_wide(settings: WideSettings, *, out: str | Path) -> WideWorld:
     """The world in folder `out`: trains `model` there, then counts `truth`, each gone on with where it stopped."""
-    train_small_network(settings.network, out=out / "model")
+    folder = Path(out)
+    train_small_network(settings.network, out=folder / "model")
     law = zipf_law(settings.law, n_vocabulary=settings.network.language.n_vocabulary)
-    count_tokens(out / "model", law, settings.count, out=out / "truth")
-    return open_wide(out)
+    count_tokens(folder / "model", law, settings.count, out=folder / "truth")
+    return open_wide(folder)
 
 
-def open_wide(folder: Path = STORED) -> WideWorld:
+def open_wide(folder: str | Path = STORED) -> WideWorld:
     """The world that `make_wide` wrote into `folder`; without one, the world that comes with the package."""
-    truth, law = read_truth(folder / "truth")
-    return WideWorld(model=load_model(folder / "model"), law=law, truth=truth)
+    truth, law = read_truth(Path(folder) / "truth")
+    return WideWorld(model=load_model(Path(folder) / "model"), law=law, truth=truth)

@@ -12,8 +12,8 @@ from bathyscope.risk.worlds.zipf_law import ZipfLawSettings
 
 TINY = EnumeratedSettings(
     network=NetworkSettings(
-        language=LanguageSettings(n_vocabulary=20, sharpness=6.0, zipf=0.0),
-        d_model=8,
+        language=LanguageSettings(n_vocabulary=20, sharpness=4.0, zipf=0.0, rank=4),
+        d_model=16,
         n_heads=2,
         d_hidden=16,
         n_positions=4,
