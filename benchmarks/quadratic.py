@@ -8,38 +8,56 @@ draws. Prints the root mean square of log10(estimate / truth) over tokens that a
 
 import argparse
 import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from bathyscope.risk.estimators.quadratic import Quadratic, Span, Whitened, cut, seen_through, span_of, whitened
 from bathyscope.risk.head import Head
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 D, V = 16, 64
 ROWS = 1 << 20
 
 
-def world(seed: int) -> tuple[Tensor, Head, torch.Generator]:
-    """A square root of the covariance [D, D], a head, and what the rows are drawn with."""
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Normal activations and a head."""
+
+    root_DD: "Tensor"
+    """A square root of the covariance."""
+    head: Head
+    """From activations to logits."""
+    generator: "torch.Generator"
+    """What rows are drawn with."""
+
+    def rows(self, n: int) -> "Tensor":
+        """Activations [n, D]."""
+        import torch
+
+        return torch.randn(n, D, generator=self.generator) @ self.root_DD.T
+
+    def truth(self, n: int) -> np.ndarray:
+        """For each token the share of n draws in which it is the likeliest."""
+        counts = [
+            self.head.linear(self.rows(ROWS)).argmax(1).bincount(minlength=V).double() / n for _ in range(n // ROWS)
+        ]
+        return sum(counts[1:], counts[0]).numpy()
+
+
+def world(seed: int) -> World:
+    """One with this seed."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     turn_DD = torch.linalg.qr(torch.randn(D, D, generator=generator))[0]
-    root_DD = turn_DD * torch.logspace(-0.5, 0.5, D)
-    bias_V = torch.randn(V, generator=generator)
-    return root_DD, Head(weight_VD=torch.randn(V, D, generator=generator), bias_V=bias_V), generator
-
-
-def rows(n: int, root_DD: Tensor, generator: torch.Generator) -> Tensor:
-    """Normal activations [n, D]."""
-    return torch.randn(n, D, generator=generator) @ root_DD.T
-
-
-def truth(n: int, root_DD: Tensor, head: Head, generator: torch.Generator) -> Tensor:
-    """For each token the share of n draws in which it is the likeliest."""
-    counted_V = torch.zeros(V, dtype=torch.int64)
-    for _ in range(n // ROWS):
-        counted_V += head.linear(rows(ROWS, root_DD, generator)).argmax(1).bincount(minlength=V)
-    return counted_V.double() / n
+    weight_VD, bias_V = torch.randn(V, D, generator=generator), torch.randn(V, generator=generator)
+    head = Head(weight_VD=weight_VD, bias_V=bias_V)
+    return World(root_DD=turn_DD * torch.logspace(-0.5, 0.5, D), head=head, generator=generator)
 
 
 def share(alpha_N: np.ndarray, span: Span) -> float:
@@ -49,7 +67,7 @@ def share(alpha_N: np.ndarray, span: Span) -> float:
     return float(np.maximum(up_to - below, 0).sum()) / len(alpha_N) ** 2
 
 
-def mistaken(x_ND: Tensor, head: Head, token: int, *, is_white: bool, uses_rest: bool) -> float:
+def mistaken(x_ND: "Tensor", head: Head, token: int, *, is_white: bool, uses_rest: bool) -> float:
     """The estimate without whitening, or with the whole activation where the rest of it belongs."""
     white = whitened(x_ND)
     if not is_white:
@@ -77,12 +95,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1 << 14, help="activations that an estimate sees")
     parser.add_argument("--truth", type=int, default=1 << 25, help="draws that the truth is counted in")
     parser.add_argument("--low", type=float, default=3e-5, help="least probability of the tokens")
-    parser.add_argument("--high", type=float, default=1e-2, help="largest probability of the tokens")
+    parser.add_argument("--high", type=float, default=1e-3, help="largest probability of the tokens")
     given = parser.parse_args()
-    root_DD, head, generator = world(given.seed)
-    truth_V = truth(given.truth, root_DD, head, generator).numpy()
+    made = world(given.seed)
+    head, truth_V = made.head, made.truth(given.truth)
     tokens = np.flatnonzero((truth_V > given.low) & (truth_V < given.high)).tolist()
-    x_ND, truth_T = rows(given.rows, root_DD, generator), truth_V[tokens]
+    x_ND, truth_T = made.rows(given.rows), truth_V[tokens]
     print(f"{len(tokens)} tokens from {truth_T.min():.2g} to {truth_T.max():.2g}")
     for estimator in (Quadratic(), Quadratic(along="normal")):
         found = estimator.of_activations(x_ND, head, tokens, level=0.9, seed=given.seed)

@@ -118,7 +118,7 @@ class _Scores:
 
 
 class _Activations:
-    """One pass of activations, of which every token takes its margin. Keeps no inputs, so that there are no witnesses."""
+    """One pass of activations, out of which every token is told. Keeps no inputs: there are no witnesses."""
 
     def __init__(
         self, estimator: ReadsActivations, look: Look, events: Sequence[Event], generator: torch.Generator

@@ -71,7 +71,7 @@ def require(problem: Problem, estimator: Estimator, *, level: float) -> None:
             )
 
 
-def cost(ledger: Ledger) -> dict[str, float]:
+def cost(ledger: Ledger) -> dict[str, float | int]:
     """The ledger as figures."""
     return {
         "forward": ledger.forward,

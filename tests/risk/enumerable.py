@@ -43,9 +43,7 @@ def enumerable(seed: int = 0) -> Enumerable:
     margin_NV = margin_of_each(logits_NV, list(range(N_VOCABULARY)))
     log_p_N = log_prob(law, choices_NC)
     p_V = ((margin_NV >= 0) * log_p_N.exp()[:, None]).sum(0)
-    return Enumerable(
-        model=model, law=law, choices_NC=choices_NC, log_p_N=log_p_N, margin_NV=margin_NV, p_V=p_V
-    )
+    return Enumerable(model=model, law=law, choices_NC=choices_NC, log_p_N=log_p_N, margin_NV=margin_NV, p_V=p_V)
 
 
 def _law() -> ProductTokens:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from bathyscope.errors import ConfigError
-from bathyscope.risk.estimate import Figures
+from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
 from bathyscope.risk.estimators.naive import share_of_hits
 from bathyscope.risk.estimators.one_pass import ScorePass
@@ -30,9 +30,9 @@ LEAST_PEAKS = 20
 """Fewer excesses say nothing about their law."""
 LEAST_SHAPE, MOST_SHAPE = -1.0, 3.0
 """Below -1 the likelihood grows without bound; above 3 no score has a mean, nor half a mean."""
-LEAST_LOG_Q, N_Q = -80.0, 801
-"""The profile's grid: logarithms of q down to e^-80, in steps of .1."""
-N_SLOPES = 150
+LEAST_LOG_Q, N_Q = -50.0, 501
+"""The profile's grid: logarithms of q down to e^-50, in steps of .1."""
+N_SLOPES = 100
 """Values of θ towards each end and on each side of 0."""
 
 
@@ -82,7 +82,8 @@ class PeaksOverThreshold:
         if len(excess_M) < LEAST_PEAKS or not -math.inf < threshold < 0 or excess_M[0] == excess_M[-1]:
             return share_of_hits(n_hits, n, level=level, flags=("model_bias",))
         tail = fitted_tail(excess_M, -threshold, level=level)
-        log_share, flags, high = math.log(len(excess_M) / n), ("model_bias",), tail.log_high
+        log_share, high = math.log(len(excess_M) / n), tail.log_high
+        flags: tuple[Flag, ...] = ("model_bias",)
         if tail.log_q == -math.inf:  # that a fitted law ends is no evidence that the event cannot be
             flags = ("model_bias", "no_hits")
             high = max(high, math.log(clopper_pearson(n_hits, n, level=level)[1]) - log_share)

@@ -1,7 +1,7 @@
 """`Quadratic`: activations cut in two along the direction of the event, and put together again in n² ways (QLD).
 
     u = A⁻¹(a - μ),  d = z* / ‖z*‖,  z* = argmin ‖z‖ s.t. z shows the event,  α_i = u_i·d,  β_i = u_i - α_i·d
-    p = n⁻² Σ_i Σ_k [α_i·d + β_k shows the event]   (Wu and Hilton 2024, arXiv 2410.13211, quadratic logit decomposition)
+    p = n⁻² Σ_i Σ_k [α_i·d + β_k shows the event]   (Wu and Hilton 2024, arXiv 2410.13211)
 
 Presumes that α and β are independent. A is a square root of the covariance on the directions in which the activations
 vary at all. Row k shows the event for the α between two numbers: with L_kj the logits of a_k and g_j = d·(P_t - P_j),
@@ -73,9 +73,7 @@ class Quadratic:
         seen = seen_through(white, head)
         cuts = [cut(white, seen, token) for token in tokens]
         reaches = _reaches(x_ND, head, tokens, cuts)
-        return [
-            self._figures(one, *reach, level=level, seed=seed) for one, reach in zip(cuts, reaches, strict=True)
-        ]
+        return [self._figures(one, *reach, level=level, seed=seed) for one, reach in zip(cuts, reaches, strict=True)]
 
     def _figures(self, one: "Cut", span: "Span", n_hits: int, *, level: float, seed: int) -> Figures:
         n = len(span.low_N)
@@ -166,7 +164,9 @@ class Span(NamedTuple):
     high_N: Float[Array, " N"]
 
 
-def span_of(logits_NV: Float[Tensor, "N V"], alpha_N: Float[Array, " N"], slope_V: Float[Array, " V"], token: int) -> Span:
+def span_of(
+    logits_NV: Float[Tensor, "N V"], alpha_N: Float[Array, " N"], slope_V: Float[Array, " V"], token: int
+) -> Span:
     """The α that show the event with each row's β; unchanged when any multiple of d is added to a row."""
     lead_NV = logits_NV - logits_NV[:, token : token + 1]
     slope = torch.from_numpy(slope_V).to(lead_NV)

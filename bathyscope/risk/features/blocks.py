@@ -6,6 +6,8 @@ from bathyscope.dictionaries.codes import Codes
 
 LEAST_CORRELATION = 0.1
 """Features that are less correlated than this are left apart."""
+OFTEN = 0.05
+"""Share of inputs on which a feature fires often: two rarer ones that exclude each other are hardly correlated."""
 
 
 def correlated_blocks(codes: Codes, size: int) -> list[list[int]]:
@@ -26,18 +28,27 @@ def correlated_blocks(codes: Codes, size: int) -> list[list[int]]:
 
 
 def _pairs(codes: Codes) -> list[tuple[int, int]]:
-    """Pairs of features whose codes are correlated, most strongly first; pairs that never fire together are none."""
+    """Pairs of features whose codes are correlated, most strongly first.
+
+    Features that never fire together may exclude each other; that is looked for among those that fire often.
+    """
     from scipy.sparse import csr_array, triu
 
     n, k = codes.values_NK.shape
     entries = (codes.values_NK.double().flatten().numpy(), codes.indices_NK.flatten().numpy(), np.arange(n + 1) * k)
     table_NF = csr_array(entries, shape=(n, codes.n_features))
     table_NF.sum_duplicates()
+    table_NF.eliminate_zeros()
     mean_F = np.asarray(table_NF.sum(axis=0)).ravel() / n
     variance_F = np.asarray(table_NF.multiply(table_NF).sum(axis=0)).ravel() / n - mean_F**2
-    both = triu(table_NF.T @ table_NF, k=1).tocoo()
-    scale = np.sqrt(np.maximum(variance_F[both.row] * variance_F[both.col], 1e-300))
-    correlation = np.abs(both.data / n - mean_F[both.row] * mean_F[both.col]) / scale
+    product_FF = (table_NF.T @ table_NF).tocsr()
+    often = np.flatnonzero(codes.fires().numpy() >= OFTEN * n)
+    one, other = (often[side] for side in np.triu_indices(len(often), k=1))
+    met = triu(product_FF, k=1).tocoo()
+    first, second = np.concatenate([met.row, one]), np.concatenate([met.col, other])
+    product = np.concatenate([met.data, product_FF[often][:, often].toarray()[np.triu_indices(len(often), k=1)]])
+    scale = np.sqrt(np.maximum(variance_F[first] * variance_F[second], 1e-300))
+    correlation = np.abs(product / n - mean_F[first] * mean_F[second]) / scale
     order = np.argsort(-correlation, kind="stable")
     order = order[correlation[order] >= LEAST_CORRELATION]
-    return list(zip(both.row[order].tolist(), both.col[order].tolist(), strict=True))
+    return list(zip(first[order].tolist(), second[order].tolist(), strict=True))

@@ -2,8 +2,8 @@
 
     x = base + Σ_b part_b + rest,   part_b = Σ_{f in block b} c_nf · W_dec[f] of an input n of its own
 
-Blocks divide the features of a dictionary; `rest`, what it does not reconstruct, is one more part. Under the *tilt* by v
-each part's law is weighed by exp(v · part): the same sums, drawn with density exp(v·x - K(v)), where
+Blocks divide the features of a dictionary; `rest`, what it does not reconstruct, is one more part. Under the *tilt* by
+v each part's law is weighed by exp(v · part): the same sums, drawn with density exp(v·x - K(v)), where
 K(v) = log E exp(v·x). Knows nothing of events.
 """
 

@@ -6,16 +6,17 @@ to count, so they are drawn from the exponential tilt under which the event is u
 
     p = E_v[ 1{x shows t} · exp(K(v) - v·x) ]
 
-which is unbiased for the combinations. Whether these say anything of the model's own inputs is another matter: hence the
-flag `model_bias`, and the null, a random dictionary in place of the learnt one.
+which is unbiased for the combinations. Whether these say anything of the model's own inputs is another matter: hence
+the flag `model_bias`, and the null, a random dictionary in place of the learnt one.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathyscope import progress
@@ -25,7 +26,6 @@ from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
 from bathyscope.risk.estimators.naive import share_of_hits
 from bathyscope.risk.estimators.one_pass import ActivationPass
-from bathyscope.risk.events.logit import margin_of_each
 from bathyscope.risk.features.blocks import correlated_blocks
 from bathyscope.risk.features.parts import Parts, drawn, parts_of, tilted, times_taken
 from bathyscope.risk.features.tilt import towards
@@ -33,6 +33,8 @@ from bathyscope.risk.head import Head
 from bathyscope.risk.look import Look
 from bathyscope.risk.tails import weighed
 
+BLOCK_BYTES = 64 << 20
+"""Size of the [rows, V] logits held at once."""
 HEAVY = 0.7
 """Pareto shape above which the mean of weights is not to be trusted."""
 
@@ -48,7 +50,7 @@ class ShuffledCodes:
     """Of the final norm's activations at the last token: a trained one, columns of shifts, or a random one."""
     block_size: int = 1
     """Most features that are drawn together, those with the most correlated codes; 1: every one alone."""
-    n_drawn: int = 4096
+    n_drawn: int = 16_384
     """Combinations drawn for each event; they cost no forward."""
 
     def __post_init__(self) -> None:
@@ -83,25 +85,24 @@ class ShuffledCodes:
             return [share_of_hits(0, 0, level=level, flags=("model_bias",)) for _ in tokens]
         x_ND, dictionary = x_ND.cpu(), self.dictionary.to("cpu")
         parts = parts_of(dictionary, x_ND, correlated_blocks(dictionary.encode(x_ND), self.block_size))
-        n_hits_V = head.linear(x_ND.to(head.weight_VD)).argmax(1).bincount(minlength=len(head.bias_V)).tolist()
+        way_out = WayOut(head.weight_VD.double().cpu(), head.bias_V.double().cpu())
+        n_hits_V = way_out.likeliest(x_ND.double()).bincount(minlength=len(way_out.bias_V)).tolist()
         found: list[Figures] = []
         for number, token in enumerate(tokens):
             generator = torch.Generator().manual_seed(seed)  # a token's figures do not depend on the others
-            found.append(self._figures(parts, head, token, n_hits_V[token], level=level, generator=generator))
+            found.append(self._figures(parts, way_out, token, n_hits_V[token], level=level, generator=generator))
             progress.report("risk", number + 1, len(tokens), "events extrapolated")
         return found
 
     def _figures(
-        self, parts: Parts, head: Head, token: int, n_hits: int, *, level: float, generator: torch.Generator
+        self, parts: Parts, way_out: "WayOut", token: int, n_hits: int, *, level: float, generator: torch.Generator
     ) -> Figures:
-        weight_VD, bias_V = head.weight_VD.double().cpu(), head.bias_V.double().cpu()
-        others = torch.arange(len(bias_V)) != token
-        tilt = towards(parts, weight_VD[token] - weight_VD[others], bias_V[token] - bias_V[others])
-        if not tilt.is_feasible:
+        tilt = towards(parts, *way_out.rivals(token))
+        if not tilt.is_reached:
             return share_of_hits(n_hits, parts.n_inputs, level=level, flags=("model_bias", "infeasible"))
         shares = tilted(parts, tilt.v_D)
         x_MD = drawn(parts, shares, self.n_drawn, generator=generator)
-        hits_M = margin_of_each(x_MD @ weight_VD.T + bias_V, [token])[:, 0] >= 0
+        hits_M = way_out.likeliest(x_MD) == token
         log_w_M = float(shares.log_moment) - x_MD[hits_M] @ tilt.v_D
         if not len(log_w_M):
             return share_of_hits(n_hits, parts.n_inputs, level=level, flags=("model_bias", "stuck"))
@@ -116,6 +117,25 @@ class ShuffledCodes:
                 f"{self.name} needs a dictionary of {head.hookpoint!r}, width {width}, where activations turn into "
                 f"logits; this one is of {place!r}, width {self.dictionary.d_model}: train one there"
             )
+
+
+class WayOut(NamedTuple):
+    """The head in float64, on the processor."""
+
+    weight_VD: Float[Tensor, "V D"]
+    """Row v reads token v."""
+    bias_V: Float[Tensor, " V"]
+    """Added to the logits."""
+
+    def rivals(self, token: int) -> tuple[Float[Tensor, "J D"], Float[Tensor, " J"]]:
+        """G and h of the event `Gx + h ≥ 0`, that `token` is the likeliest."""
+        others = torch.arange(len(self.bias_V)) != token
+        return self.weight_VD[token] - self.weight_VD[others], self.bias_V[token] - self.bias_V[others]
+
+    def likeliest(self, x_ND: Float[Tensor, "N D"]) -> Int[Tensor, " N"]:
+        """The token of the largest logit, a block of rows at a time."""
+        size = max(1, BLOCK_BYTES // (8 * len(self.bias_V)))
+        return torch.cat([(part @ self.weight_VD.T + self.bias_V).argmax(1) for part in x_ND.split(size)])
 
 
 def _weighed_figures(log_w_M: Float[Tensor, " M"], n: int, n_hits: int, of_inputs: float, *, level: float) -> Figures:

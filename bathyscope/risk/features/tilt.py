@@ -23,8 +23,10 @@ FIRST, MORE, MOST_ROUNDS = 8, 4, 12
 """Rivals to begin with, most taken in per round, and rounds."""
 SLACK = 1e-3
 """Lack of a rival's margin, in standard deviations, that counts as none."""
-DEEPEST = 700.0
-"""A rate above this is a probability below e^-700: no sum shows the event."""
+MOST_LOOKS = 300
+"""Evaluations of K per round. Where no sum shows the event there is no minimum, and they run out."""
+SHORT = 0.05
+"""Lack of a margin, in standard deviations, with which the tilted mean still counts as showing the event."""
 
 
 class Tilt(NamedTuple):
@@ -34,24 +36,21 @@ class Tilt(NamedTuple):
     """Of the exponential weight exp(v·x); 0 where the mean shows the event."""
     rate: float
     """The event's probability is at most exp(-rate)."""
-
-    @property
-    def is_feasible(self) -> bool:
-        """Whether any sum of parts may show the event."""
-        return self.rate < DEEPEST
+    is_reached: bool
+    """Whether the tilted mean shows the event; if not, no sum of parts does, or hardly any."""
 
 
 def towards(parts: Parts, G_JD: Float[Tensor, "J D"], h_J: Float[Tensor, " J"]) -> Tilt:
     """The tilt for the event `Gx + h ≥ 0`; rivals are taken in as the tilted mean violates them."""
     sd_J = _deviations(parts, G_JD)
-    found = Tilt(torch.zeros(G_JD.shape[1], dtype=torch.float64), 0.0)
+    found = Tilt(torch.zeros(G_JD.shape[1], dtype=torch.float64), 0.0, is_reached=True)
     held, share = torch.zeros(0, dtype=torch.int64), np.zeros(0)
     for n_more in (FIRST, *[MORE] * MOST_ROUNDS):
         lack_J = -(G_JD @ _mean(parts, found.v_D) + h_J) / sd_J
         lack_J[held] = 0.0
         worst = lack_J.topk(min(n_more, len(lack_J))).indices
         worst = worst[lack_J[worst] > SLACK]
-        if not len(worst) or not found.is_feasible:
+        if not len(worst) or not found.is_reached:
             break
         held, share = torch.cat([held, worst]), np.concatenate([share, np.zeros(len(worst))])
         found, share = _solved(parts, G_JD[held] / sd_J[held, None], h_J[held] / sd_J[held], share)
@@ -66,20 +65,21 @@ def _solved(parts: Parts, G_JD: Tensor, h_J: Tensor, start_J: Array) -> tuple[Ti
         leaf_J = torch.from_numpy(share_J.copy()).requires_grad_()
         value = tilted(parts, leaf_J @ G_JD).log_moment + leaf_J @ h_J
         (slope_J,) = torch.autograd.grad(value, leaf_J)
-        return float(value), slope_J.numpy()
+        return float(value.detach()), slope_J.numpy()
 
-    options = {"maxiter": 200, "ftol": 1e-9, "gtol": 1e-5}
+    options = {"maxfun": MOST_LOOKS, "ftol": 1e-9, "gtol": 1e-5}
     bounds = [(0, None)] * len(start_J)
     found = minimize(value_and_slope, start_J, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return Tilt(torch.from_numpy(found.x) @ G_JD, -float(found.fun)), found.x
+    is_reached = bool(found.jac.min() > -SHORT)  # the slope is what the tilted mean has of each margin
+    return Tilt(torch.from_numpy(found.x) @ G_JD, -float(found.fun), is_reached), found.x
 
 
 def _deviations(parts: Parts, G_JD: Tensor) -> Float[Tensor, " J"]:
     """About the deviation of each row of `G x`: a unit in which all rivals are alike."""
     square_F = torch.zeros(len(parts.directions_FD), dtype=torch.float64)
     square_F = square_F.index_add(0, parts.feature_E, parts.value_E**2) / parts.n_inputs
-    variance_J = (G_JD @ parts.directions_FD.T) ** 2 @ square_F + G_JD**2 @ parts.rest_ND.var(0)
-    return variance_J.clamp(min=1e-12).sqrt()
+    spread_DD = (parts.directions_FD.T * square_F) @ parts.directions_FD + parts.rest_ND.var(0).diag()
+    return ((G_JD @ spread_DD) * G_JD).sum(1).clamp(min=1e-12).sqrt()
 
 
 def _mean(parts: Parts, v_D: Tensor) -> Float[Tensor, " D"]:
