@@ -121,6 +121,11 @@ if TYPE_CHECKING:
     from bathyscope.models.visual_words import VisualWords, fit_words
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
+    from bathyscope.risk.estimators.gaussian_margin import GaussianMargin
+    from bathyscope.risk.estimators.peaks import PeaksOverThreshold
+    from bathyscope.risk.estimators.quadratic import QuadraticLogits
+    from bathyscope.risk.features.shuffled import ShuffledCodes
+    from bathyscope.risk.many import estimate_many
     from bathyscope.serving.server import Server
     from bathyscope.serving.shelf import open_shelf
     from bathyscope.steering.arm import Arm
@@ -220,6 +225,7 @@ _WHERE = {
     "FluencyJudge": "bathyscope.evaluation.steering.judges.likelihood",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
+    "GaussianMargin": "bathyscope.risk.estimators.gaussian_margin",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageCollectSettings": "bathyscope.activations.collect_images",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
@@ -259,6 +265,7 @@ _WHERE = {
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
     "ParaphraseSettings": "bathyscope.steering.rewrites.paraphrase",
     "PassageSettings": "bathyscope.explanations.passages",
+    "PeaksOverThreshold": "bathyscope.risk.estimators.peaks",
     "Perturb": "bathyscope.steering.rewrites.perturb",
     "PlaneSettings": "bathyscope.features.plane",
     "Positions": "bathyscope.steering.positions",
@@ -267,6 +274,7 @@ _WHERE = {
     "ProbeSettings": "bathyscope.evaluation.probing",
     "ProjectOut": "bathyscope.steering.operations.project_out",
     "Pursuit": "bathyscope.dictionaries.rules",
+    "QuadraticLogits": "bathyscope.risk.estimators.quadratic",
     "Ramp": "bathyscope.steering.schedules",
     "RandomDirection": "bathyscope.steering.operations.random_direction",
     "ReFTr1": "bathyscope.vectors.reft",
@@ -282,6 +290,7 @@ _WHERE = {
     "ShiftSettings": "bathyscope.dictionaries.shifts.settings",
     "ShiftWorld": "bathyscope.evaluation.worlds.shifts",
     "ShiftWorldSettings": "bathyscope.evaluation.worlds.shifts",
+    "ShuffledCodes": "bathyscope.risk.features.shuffled",
     "SideEffectSettings": "bathyscope.evaluation.steering.side_effects",
     "Site": "bathyscope.circuits.subspace",
     "SparseChange": "bathyscope.dictionaries.paired",
@@ -331,6 +340,7 @@ _WHERE = {
     "contrast_of_texts": "bathyscope.vectors.contrast",
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "drawn_digits": "bathyscope.evaluation.worlds.segments",
+    "estimate_many": "bathyscope.risk.many",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
@@ -459,6 +469,7 @@ __all__ = [
     "FluencyJudge",
     "Frozen",
     "Gated",
+    "GaussianMargin",
     "IdentifiabilitySettings",
     "ImageCollectSettings",
     "ImageEncoderSettings",
@@ -498,6 +509,7 @@ __all__ = [
     "ParallelVerses",
     "ParaphraseSettings",
     "PassageSettings",
+    "PeaksOverThreshold",
     "Perturb",
     "PlaneSettings",
     "Positions",
@@ -506,6 +518,7 @@ __all__ = [
     "ProbeSettings",
     "ProjectOut",
     "Pursuit",
+    "QuadraticLogits",
     "Ramp",
     "RandomDirection",
     "ReFTr1",
@@ -521,6 +534,7 @@ __all__ = [
     "ShiftSettings",
     "ShiftWorld",
     "ShiftWorldSettings",
+    "ShuffledCodes",
     "SideEffectSettings",
     "Site",
     "SparseChange",
@@ -570,6 +584,7 @@ __all__ = [
     "contrast_of_texts",
     "draw_pairs",
     "drawn_digits",
+    "estimate_many",
     "exchanges",
     "explain",
     "explained",

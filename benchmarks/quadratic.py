@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bathyscope.risk.estimators.quadratic import Quadratic, Span, Whitened, cut, seen_through, span_of, whitened
+from bathyscope.risk.estimators.quadratic import QuadraticLogits, Span, Whitened, cut, seen_through, span_of, whitened
 from bathyscope.risk.head import Head
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def main() -> None:
     tokens = np.flatnonzero((truth_V > given.low) & (truth_V < given.high)).tolist()
     x_ND, truth_T = made.rows(given.rows), truth_V[tokens]
     print(f"{len(tokens)} tokens from {truth_T.min():.2g} to {truth_T.max():.2g}")
-    for estimator in (Quadratic(), Quadratic(along="normal")):
+    for estimator in (QuadraticLogits(), QuadraticLogits(along="normal")):
         found = estimator.of_activations(x_ND, head, tokens, level=0.9, seed=given.seed)
         p_T = np.exp([one.log_p for one in found])
         inside = [math.exp(one.log_low) <= p <= math.exp(one.log_high) for one, p in zip(found, truth_T, strict=True)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.risk.budget import Budget, BudgetSpent, Ledger
 from bathyscope.risk.estimate import Estimate, Figures
@@ -85,10 +86,11 @@ def cost(ledger: Ledger) -> dict[str, float | int]:
 
 
 def settings_of(estimator: Estimator) -> dict[str, Any]:
-    """The estimator's settings, those that are plain values."""
+    """The estimator's settings that are plain values; of a dictionary its digest."""
     if not dataclasses.is_dataclass(estimator):
         return {}
     values = {field.name: getattr(estimator, field.name) for field in dataclasses.fields(estimator)}
+    values = {name: value.digest if isinstance(value, Dictionary) else value for name, value in values.items()}
     return {
         name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple, type(None)))
     }

@@ -1,4 +1,4 @@
-"""`GaussianMargin`: the tail of a law fitted to all margins by mean and variance (GLD).
+"""`GLD`: the tail of a law fitted to all margins by mean and variance.
 
     p = P[N(μ, σ²) ≥ 0] = Φ(μ / σ)   (Wu and Hilton 2024, arXiv 2410.13211, Gaussian logit difference)
 
@@ -35,8 +35,8 @@ class GaussianMargin:
 
     @property
     def name(self) -> str:
-        """`gaussian margin`, or `gumbel margin`."""
-        return "gaussian margin" if self.tail == "normal" else "gumbel margin"
+        """`GLD`, or `GLD, gumbel`."""
+        return "GLD" if self.tail == "normal" else "GLD, gumbel"
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -1,4 +1,4 @@
-"""`Quadratic`: activations cut in two along the direction of the event, and put together again in n² ways (QLD).
+"""`QLD`: activations cut in two along the direction of the event, and put together again in n² ways.
 
     u = A⁻¹(a - μ),  d = z* / ‖z*‖,  z* = argmin ‖z‖ s.t. z shows the event,  α_i = u_i·d,  β_i = u_i - α_i·d
     p = n⁻² Σ_i Σ_k [α_i·d + β_k shows the event]   (Wu and Hilton 2024, arXiv 2410.13211)
@@ -39,7 +39,7 @@ STILL = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quadratic:
+class QuadraticLogits:
     """QLD with true whitening, the exact shortest vector and a bootstrap over the inputs.
 
     Flags: `model_bias` always; `center_accepts` where the mean activation shows the event, and `infeasible` where no
@@ -51,8 +51,8 @@ class Quadratic:
 
     @property
     def name(self) -> str:
-        """`quadratic`, or `quadratic, normal`."""
-        return "quadratic" if self.along == "empirical" else "quadratic, normal"
+        """`QLD`, or `QLD, normal`."""
+        return "QLD" if self.along == "empirical" else "QLD, normal"
 
     @property
     def needs(self) -> frozenset[Need]:

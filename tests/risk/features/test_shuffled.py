@@ -5,17 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from risk.enumerable import enumerable
+from risk.enumerable import problem
 
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Positive
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError
 from bathyscope.risk.budget import Budget
-from bathyscope.risk.events.logit import ArgmaxToken
 from bathyscope.risk.features.shuffled import ShuffledCodes
 from bathyscope.risk.head import Head
-from bathyscope.risk.problem import Problem
 from bathyscope.risk.run import estimate
 
 P_FIRES, N_FEATURES = 0.02, 8
@@ -105,14 +103,9 @@ def test_an_event_that_is_not_rare_needs_no_tilt():
 
 
 def test_a_dictionary_of_another_place_is_refused_before_the_first_forward():
-    world = enumerable()
     _, dictionary = planted(10)
     with pytest.raises(ConfigError, match=r"needs a dictionary of 'ln_f', width 16, .* this one is of None, width 8"):
-        estimate(
-            Problem(model=world.model, inputs=world.law, event=ArgmaxToken(1)),
-            ShuffledCodes(dictionary=dictionary),
-            Budget(forward=500),
-        )
+        estimate(problem(), ShuffledCodes(dictionary=dictionary), Budget(forward=500))
 
 
 @pytest.mark.parametrize("settings", [{"block_size": 0}, {"n_drawn": 10}])
