@@ -13,6 +13,7 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Linear
 from bathyscope.dictionaries.weights import Weights
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.models.hookpoints import widths
 from bathyscope.models.model import Model
 from bathyscope.risk.budget import Budget
 from bathyscope.risk.estimators.estimator import Estimator
@@ -69,11 +70,12 @@ def test_each_event_gets_the_figures_that_it_gets_alone(estimator: Estimator):
 
 @pytest.mark.parametrize("estimator", ONE_PASS, ids=lambda e: e.name)
 def test_the_ledger_counts_the_rows_that_the_network_sees(estimator: Estimator):
-    rows: list[int] = []
+    events, rows = rare(0.0, 1.0)[:2], list[int]()
+    widths(enumerable_model())  # a trial that every network is given once
     handle = enumerable_model().body.register_forward_hook(lambda _m, _i, output: rows.append(len(output[0])))
     try:
         found = estimate_many(
-            enumerable_model(), enumerable_law(), rare(0.0, 1.0)[:2], estimator, Budget(forward=500), batch_size=64
+            enumerable_model(), enumerable_law(), events, estimator, Budget(forward=500), batch_size=64
         )
     finally:
         handle.remove()
