@@ -130,6 +130,11 @@ if TYPE_CHECKING:
     from bathyscope.risk.worlds.hidden_branch import HiddenBranchSettings, HiddenBranchWorld, make_hidden_branch
     from bathyscope.risk.worlds.truth import Truth
     from bathyscope.risk.worlds.wide import WideSettings, WideWorld, make_wide, open_wide
+    from bathyscope.risk.estimators.gaussian_margin import GaussianMargin
+    from bathyscope.risk.estimators.peaks import PeaksOverThreshold
+    from bathyscope.risk.estimators.quadratic import QuadraticLogits
+    from bathyscope.risk.features.shuffled import ShuffledCodes
+    from bathyscope.risk.many import estimate_many
     from bathyscope.serving.server import Server
     from bathyscope.serving.shelf import open_shelf
     from bathyscope.steering.arm import Arm
@@ -234,6 +239,7 @@ _WHERE = {
     "Gated": "bathyscope.dictionaries.gated",
     "HiddenBranchSettings": "bathyscope.risk.worlds.hidden_branch",
     "HiddenBranchWorld": "bathyscope.risk.worlds.hidden_branch",
+    "GaussianMargin": "bathyscope.risk.estimators.gaussian_margin",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageCollectSettings": "bathyscope.activations.collect_images",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
@@ -275,6 +281,7 @@ _WHERE = {
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
     "ParaphraseSettings": "bathyscope.steering.rewrites.paraphrase",
     "PassageSettings": "bathyscope.explanations.passages",
+    "PeaksOverThreshold": "bathyscope.risk.estimators.peaks",
     "Perturb": "bathyscope.steering.rewrites.perturb",
     "PlaneSettings": "bathyscope.features.plane",
     "Positions": "bathyscope.steering.positions",
@@ -283,6 +290,7 @@ _WHERE = {
     "ProbeSettings": "bathyscope.evaluation.probing",
     "ProjectOut": "bathyscope.steering.operations.project_out",
     "Pursuit": "bathyscope.dictionaries.rules",
+    "QuadraticLogits": "bathyscope.risk.estimators.quadratic",
     "Ramp": "bathyscope.steering.schedules",
     "RandomDirection": "bathyscope.steering.operations.random_direction",
     "ReFTr1": "bathyscope.vectors.reft",
@@ -298,6 +306,7 @@ _WHERE = {
     "ShiftSettings": "bathyscope.dictionaries.shifts.settings",
     "ShiftWorld": "bathyscope.evaluation.worlds.shifts",
     "ShiftWorldSettings": "bathyscope.evaluation.worlds.shifts",
+    "ShuffledCodes": "bathyscope.risk.features.shuffled",
     "SideEffectSettings": "bathyscope.evaluation.steering.side_effects",
     "Site": "bathyscope.circuits.subspace",
     "SparseChange": "bathyscope.dictionaries.paired",
@@ -351,6 +360,7 @@ _WHERE = {
     "contrast_of_texts": "bathyscope.vectors.contrast",
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "drawn_digits": "bathyscope.evaluation.worlds.segments",
+    "estimate_many": "bathyscope.risk.many",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
@@ -491,6 +501,7 @@ __all__ = [
     "Gated",
     "HiddenBranchSettings",
     "HiddenBranchWorld",
+    "GaussianMargin",
     "IdentifiabilitySettings",
     "ImageCollectSettings",
     "ImageEncoderSettings",
@@ -532,6 +543,7 @@ __all__ = [
     "ParallelVerses",
     "ParaphraseSettings",
     "PassageSettings",
+    "PeaksOverThreshold",
     "Perturb",
     "PlaneSettings",
     "Positions",
@@ -540,6 +552,7 @@ __all__ = [
     "ProbeSettings",
     "ProjectOut",
     "Pursuit",
+    "QuadraticLogits",
     "Ramp",
     "RandomDirection",
     "ReFTr1",
@@ -555,6 +568,7 @@ __all__ = [
     "ShiftSettings",
     "ShiftWorld",
     "ShiftWorldSettings",
+    "ShuffledCodes",
     "SideEffectSettings",
     "Site",
     "SparseChange",
@@ -608,6 +622,7 @@ __all__ = [
     "contrast_of_texts",
     "draw_pairs",
     "drawn_digits",
+    "estimate_many",
     "exchanges",
     "explain",
     "explained",

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from bathyscope import progress
 from bathyscope.errors import ModelError
+from bathyscope.models.hooks import run
 from bathyscope.models.model import Model
 from bathyscope.risk.budget import BACKWARD, Budget, BudgetSpent, Ledger
 from bathyscope.risk.estimate import Witness
 from bathyscope.risk.events.event import Outcome
-from bathyscope.risk.inputs.law import log_prob
+from bathyscope.risk.events.logit import next_logits
+from bathyscope.risk.inputs.law import Law, log_prob
 from bathyscope.risk.problem import Problem
 
 MOST_WITNESSES = 64
@@ -113,18 +115,35 @@ class Look:
         parts = [self._slopes(part_BC) for part_BC in choices_NC.split(self.batch_size)]
         return Slopes(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
 
+    def logits(self, choices_BC: Int[Tensor, "B C"]) -> Float[Tensor, "B V"]:
+        """Logits behind the last token of each row of one batch, float64, on the model's device; none is remembered.
+
+        Raises BudgetSpent before a batch that cannot be paid for, ModelError for NaN.
+        """
+        self._pay(len(choices_BC))
+        inputs = self.problem.inputs.inputs(self.model, choices_BC)
+        with torch.no_grad():
+            logits_BV = self._finite(next_logits(self.model, inputs), "logits")
+        self._count(inputs["input_ids"])
+        return logits_BV
+
+    def last_activations(self, choices_BC: Int[Tensor, "B C"], hookpoint: str) -> Float[Tensor, "B D"]:
+        """Activations at the last token of each row of one batch, as the model has them; the rest is not run.
+
+        Raises BudgetSpent before a batch that cannot be paid for, ModelError for NaN.
+        """
+        self._pay(len(choices_BC))
+        inputs = self.problem.inputs.inputs(self.model, choices_BC)
+        x_BSD = run(self.model, inputs, hookpoint)[hookpoint]
+        self._count(inputs["input_ids"])
+        return self._finite(x_BSD[:, -1], f"activations at {hookpoint}")
+
     def witnesses(self) -> tuple[Witness, ...]:
         """Distinct remembered rows that show the event, likeliest first, at most 64."""
         if not self.memory.rows:
             return ()
         rows_NC, seen = self.memory.known()
-        rows_MC = rows_NC[seen.value_N > 0.5]
-        log_p_M = log_prob(self.problem.inputs, rows_MC)
-        best = log_p_M.argsort(descending=True, stable=True)[:MOST_WITNESSES]
-        tokens = self.problem.inputs.rows(rows_MC[best])
-        return tuple(
-            Witness(tokens=tuple(row), log_p=float(log_p)) for row, log_p in zip(tokens, log_p_M[best], strict=True)
-        )
+        return as_witnesses(self.problem.inputs, rows_NC[seen.value_N > 0.5])
 
     def _fresh(self, choices_NC: Int[Tensor, "N C"]) -> Seen:
         self._pay(len(choices_NC))
@@ -158,6 +177,11 @@ class Look:
             )
         return outcome
 
+    def _finite(self, found: Tensor, what: str) -> Tensor:
+        if bool(found.isnan().any()):
+            raise ModelError(f"{self.model.name} gives NaN for {what} on an input of {self.problem.inputs.name}")
+        return found
+
     def _count(self, tokens_BS: Int[Tensor, "B S"]) -> None:
         self.ledger.forward += len(tokens_BS)
         self.ledger.prompt_tokens += tokens_BS.numel()
@@ -173,6 +197,17 @@ class Look:
         self.memory.rows.append(rows_MC)
         self.memory.scores.extend(seen.score_N.tolist())
         self.memory.values.extend(seen.value_N.tolist())
+
+
+def as_witnesses(law: Law, rows_MC: Int[Tensor, "M C"]) -> tuple[Witness, ...]:
+    """Rows that show an event: each once, likeliest first, at most 64."""
+    rows_MC = rows_MC.unique(dim=0)
+    log_p_M = log_prob(law, rows_MC)
+    best = log_p_M.argsort(descending=True, stable=True)[:MOST_WITNESSES]
+    tokens = law.rows(rows_MC[best])
+    return tuple(
+        Witness(tokens=tuple(row), log_p=float(log_p)) for row, log_p in zip(tokens, log_p_M[best], strict=True)
+    )
 
 
 def _keys(choices_NC: Int[Tensor, "N C"]) -> list[bytes]:

@@ -17,3 +17,8 @@ class Problem:
     """What the model is given."""
     event: Event
     """What an output must be to count."""
+
+    @property
+    def name(self) -> str:
+        """What the problem is called in reports."""
+        return f"{self.event.name} | {self.inputs.name}, {self.model.name}"

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.risk.budget import Budget, BudgetSpent, Ledger
 from bathyscope.risk.estimate import Estimate, Figures
-from bathyscope.risk.estimators.estimator import Estimator, Need, Run
+from bathyscope.risk.estimators.estimator import Estimator, Need
 from bathyscope.risk.events.logit import ArgmaxToken
 from bathyscope.risk.inputs.product import ProductTokens
 from bathyscope.risk.look import Look
@@ -41,14 +42,13 @@ def estimate(
     Ctrl-C; in each case with what is known by then. Raises ConfigError, before the first forward, for a problem that
     the estimator cannot take and for a budget too small for one round; ModelError for scores that are NaN.
     """
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level}, expected a probability such as 0.95")
-    require(problem, estimator)
+    require(problem, estimator, level=level)
     look = Look(problem, budget or Budget(), batch_size=batch_size)
     run = estimator.begin(look, torch.Generator().manual_seed(seed))
-    figures = _finish(run, level)
+    is_interrupted = to_the_end(run.step)
+    figures = ended(run.figures(level), is_interrupted=is_interrupted)
     return Estimate(
-        problem=f"{problem.event.name} | {problem.inputs.name}, {problem.model.name}",
+        problem=problem.name,
         method=estimator.name,
         figures=figures,
         level=level,
@@ -59,8 +59,10 @@ def estimate(
     )
 
 
-def require(problem: Problem, estimator: Estimator) -> None:
-    """Raises ConfigError for a problem that lacks what the estimator needs."""
+def require(problem: Problem, estimator: Estimator, *, level: float) -> None:
+    """Raises ConfigError for a problem that lacks what the estimator needs, and for a level that is no probability."""
+    if not 0 < level < 1:
+        raise ConfigError(f"level is {level}, expected a probability such as 0.95")
     for need in sorted(estimator.needs):
         holds, what = _CHECKS[need]
         if not holds(problem):
@@ -84,26 +86,30 @@ def cost(ledger: Ledger) -> dict[str, float | int]:
 
 
 def settings_of(estimator: Estimator) -> dict[str, Any]:
-    """The estimator's settings, those that are plain values."""
+    """The estimator's settings that are plain values; of a dictionary its digest."""
     if not dataclasses.is_dataclass(estimator):
         return {}
     values = {field.name: getattr(estimator, field.name) for field in dataclasses.fields(estimator)}
+    values = {name: value.digest if isinstance(value, Dictionary) else value for name, value in values.items()}
     return {
         name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple, type(None)))
     }
 
 
-def _finish(run: Run, level: float) -> Figures:
-    """Step until there is nothing to do, to pay with, or a hand on the keys; then look once at what is known."""
-    interrupted = False
+def to_the_end(step: Callable[[], bool]) -> bool:
+    """Step until there is nothing left to do; True when the budget or a hand on the keys ended it before."""
     try:
-        while run.step():
+        while step():
             pass
     except (BudgetSpent, KeyboardInterrupt):
-        interrupted = True
-    figures = run.figures(level)
+        return True
+    return False
+
+
+def ended(figures: Figures, *, is_interrupted: bool) -> Figures:
+    """The figures, flagged where the work was interrupted. Raises ConfigError for NaN, a defect of the estimator."""
     if math.isnan(figures.log_p):
         raise ConfigError("the estimator returned NaN; this is a defect of the estimator")
-    if interrupted:
-        figures = dataclasses.replace(figures, flags=(*figures.flags, "interrupted"))
+    if is_interrupted:
+        return dataclasses.replace(figures, flags=(*figures.flags, "interrupted"))
     return figures

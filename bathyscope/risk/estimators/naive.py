@@ -7,8 +7,8 @@ import torch
 
 from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
-from bathyscope.risk.inputs.law import draw
-from bathyscope.risk.look import Look
+from bathyscope.risk.estimators.one_pass import ScorePass
+from bathyscope.risk.look import Look, Seen
 from bathyscope.risk.tails import clopper_pearson, weighed
 
 
@@ -28,28 +28,12 @@ class Naive:
 
     def begin(self, look: Look, generator: torch.Generator) -> Run:
         """Start."""
-        return _Counting(look, generator)
+        return ScorePass(self, look, generator)
 
-
-class _Counting:
-    def __init__(self, look: Look, generator: torch.Generator) -> None:
-        self._look, self._generator = look, generator
-        self._values: list[torch.Tensor] = []
-
-    def step(self) -> bool:
-        """One batch."""
-        n = min(self._look.batch_size, self._look.room())
-        if n == 0:
-            return False
-        rows_NC = draw(self._look.problem.inputs, n, generator=self._generator)
-        self._values.append(self._look.at(rows_NC, remember=False).value_N)
-        return True
-
-    def figures(self, level: float) -> Figures:
-        """The share of hits so far."""
-        value_N = torch.cat(self._values) if self._values else torch.zeros(0, dtype=torch.float64)
-        n, hits_M = len(value_N), value_N[value_N > 0]
-        if self._look.problem.event.is_smooth:
+    def of_scores(self, seen: Seen, *, is_smooth: bool, level: float, seed: int) -> Figures:
+        """The share of hits; of drawn outputs the mean value. Draws nothing."""
+        n, hits_M = len(seen.value_N), seen.value_N[seen.value_N > 0]
+        if is_smooth:
             mean = weighed(hits_M.log().numpy(), max(n, 1), level=level)
             return Figures(
                 log_p=mean.log_mean,
@@ -60,12 +44,16 @@ class _Counting:
                 max_weight_share=mean.max_share,
                 pareto_k=mean.pareto_k,
             )
-        low, high = clopper_pearson(len(hits_M), n, level=level)
-        flags: tuple[Flag, ...] = () if len(hits_M) else ("no_hits",)
-        return Figures(
-            log_p=math.log(len(hits_M) / n) if len(hits_M) else -math.inf,
-            log_low=math.log(low) if low else -math.inf,
-            log_high=math.log(high),
-            n_hits=len(hits_M),
-            flags=flags,
-        )
+        return share_of_hits(len(hits_M), n, level=level)
+
+
+def share_of_hits(n_hits: int, n: int, *, level: float, flags: tuple[Flag, ...] = ()) -> Figures:
+    """`n_hits / n` with its exact interval and these flags, and `no_hits` where there is none."""
+    low, high = clopper_pearson(n_hits, n, level=level)
+    return Figures(
+        log_p=math.log(n_hits / n) if n_hits else -math.inf,
+        log_low=math.log(low) if low else -math.inf,
+        log_high=math.log(high),
+        n_hits=n_hits,
+        flags=flags if n_hits else (*flags, "no_hits"),
+    )

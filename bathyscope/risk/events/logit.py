@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,15 @@ from bathyscope.errors import ConfigError
 from bathyscope.models.logits import keeps_logits
 from bathyscope.models.model import Model
 from bathyscope.risk.events.event import Outcome
+
+
+@runtime_checkable
+class OnLogits(Protocol):
+    """An event that the next token's logits decide: many such events share one forward."""
+
+    def of_logits(self, logits_BV: Float[Tensor, "B V"]) -> Outcome:
+        """Scores and values of rows with these logits."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,11 @@ class ArgmaxToken:
 
     def outcome(self, model: Model, inputs: Mapping[str, Any]) -> Outcome:
         """Margin and verdict."""
-        return decided(margin(next_logits(model, inputs), [self.token]))
+        return self.of_logits(next_logits(model, inputs))
+
+    def of_logits(self, logits_BV: Float[Tensor, "B V"]) -> Outcome:
+        """Margin and verdict of rows with these logits."""
+        return decided(margin(logits_BV, [self.token]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,11 @@ class ArgmaxIn:
 
     def outcome(self, model: Model, inputs: Mapping[str, Any]) -> Outcome:
         """Margin and verdict."""
-        return decided(margin(next_logits(model, inputs), self.tokens))
+        return self.of_logits(next_logits(model, inputs))
+
+    def of_logits(self, logits_BV: Float[Tensor, "B V"]) -> Outcome:
+        """Margin and verdict of rows with these logits."""
+        return decided(margin(logits_BV, self.tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +92,10 @@ class LogitMargin:
 
     def outcome(self, model: Model, inputs: Mapping[str, Any]) -> Outcome:
         """Difference of logits beyond the gap, and verdict."""
-        logits_BV = next_logits(model, inputs)
+        return self.of_logits(next_logits(model, inputs))
+
+    def of_logits(self, logits_BV: Float[Tensor, "B V"]) -> Outcome:
+        """Difference beyond the gap and verdict of rows with these logits."""
         _require_tokens((self.token, *self.others), logits_BV.shape[1])
         return decided(logits_BV[:, self.token] - logits_BV[:, list(self.others)].amax(1) - self.gap)
 
@@ -103,7 +123,10 @@ class TokenProbability:
 
     def outcome(self, model: Model, inputs: Mapping[str, Any]) -> Outcome:
         """Log-probability and probability."""
-        logits_BV = next_logits(model, inputs)
+        return self.of_logits(next_logits(model, inputs))
+
+    def of_logits(self, logits_BV: Float[Tensor, "B V"]) -> Outcome:
+        """Log-probability and probability of rows with these logits."""
         _require_tokens((self.token,), logits_BV.shape[1])
         log_p_B = (logits_BV / self.temperature).log_softmax(1)[:, self.token]
         return Outcome(log_p_B, log_p_B.detach().exp())
@@ -120,13 +143,28 @@ def margin(logits_BV: Float[Tensor, "B V"], tokens: Sequence[int]) -> Float[Tens
     """The largest logit among `tokens` minus the largest of all others. Raises ConfigError for an unknown token."""
     _require_tokens(tokens, logits_BV.shape[1])
     if len(tokens) == 1:  # two numbers per row instead of a copy of the logits
-        best_B2, places_B2 = logits_BV.topk(2, dim=1)
-        own_B = logits_BV[:, tokens[0]]
-        other_B = torch.where(places_B2[:, 0] == tokens[0], best_B2[:, 1], best_B2[:, 0])
-        return own_B - other_B
+        return margin_of_each(logits_BV, tokens)[:, 0]
     own_BT = logits_BV[:, list(tokens)]
     others_BV = logits_BV.index_fill(1, torch.tensor(tokens, device=logits_BV.device), -torch.inf)
     return own_BT.amax(1) - others_BV.amax(1)
+
+
+def margin_of_each(logits_BV: Float[Tensor, "B V"], tokens: Sequence[int]) -> Float[Tensor, "B T"]:
+    """For each of `tokens` its logit minus the largest other one. Raises ConfigError for an unknown token."""
+    for token in tokens:
+        _require_tokens([token], logits_BV.shape[1])
+    tokens_T = torch.tensor(tokens, device=logits_BV.device)
+    best_B2, places_B2 = logits_BV.topk(2, dim=1)
+    return logits_BV[:, tokens_T] - torch.where(places_B2[:, :1] == tokens_T, best_B2[:, 1:], best_B2[:, :1])
+
+
+def outcomes(events: Sequence[OnLogits], logits_BV: Float[Tensor, "B V"]) -> list[Outcome]:
+    """What the logits say of each event; those of one token share the search for the largest logit."""
+    tokens = [event.token for event in events if isinstance(event, ArgmaxToken)]
+    margins = iter(margin_of_each(logits_BV, tokens).unbind(1)) if tokens else iter(())
+    return [
+        decided(next(margins)) if isinstance(event, ArgmaxToken) else event.of_logits(logits_BV) for event in events
+    ]
 
 
 def decided(score_B: Float[Tensor, " B"]) -> Outcome:
