@@ -46,7 +46,7 @@ def estimate(
     require(problem, estimator)
     look = Look(problem, budget or Budget(), batch_size=batch_size)
     run = estimator.begin(look, torch.Generator().manual_seed(seed))
-    figures = _finish(run, level)
+    figures = _at_least(_finish(run, level), look.log_mass)
     return Estimate(
         problem=f"{problem.event.name} | {problem.inputs.name}, {problem.model.name}",
         method=estimator.name,
@@ -91,6 +91,18 @@ def settings_of(estimator: Estimator) -> dict[str, Any]:
     return {
         name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple, type(None)))
     }
+
+
+def _at_least(figures: Figures, log_mass: float) -> Figures:
+    """The figures with an interval that does not reach below what was seen for certain.
+
+    An unbiased estimate may lie below it: it keeps its value, and says so.
+    """
+    flags = figures.flags
+    if figures.log_p < log_mass and "probably_low" not in flags:
+        flags = (*flags, "probably_low")
+    low = max(figures.log_low, log_mass)
+    return dataclasses.replace(figures, log_low=low, log_high=max(figures.log_high, low), flags=flags)
 
 
 def _finish(run: Run, level: float) -> Figures:

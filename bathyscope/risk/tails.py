@@ -59,6 +59,20 @@ def weighed(log_w_M: Float[NDArray[np.float64], " M"], n: int, *, level: float) 
     return Weighed(log_mean, log_mean - half, log_mean + half, ess, float(w_M.max() / total), pareto_k(log_w_M))
 
 
+def log_mean_interval(log_p_R: Float[NDArray[np.float64], " R"], *, level: float) -> tuple[float, float]:
+    """Interval of the mean's logarithm from independent runs, wide as they differ; one run: minus infinity to 0."""
+    from scipy.stats import t
+
+    n = len(log_p_R)
+    if n < 2:
+        return -math.inf, 0.0
+    share_R = np.exp(log_p_R - log_p_R.max())
+    mean = float(share_R.mean())
+    half = float(t.ppf((1 + level) / 2, n - 1)) * float(share_R.std(ddof=1)) / math.sqrt(n) / mean
+    centre = float(log_p_R.max()) + math.log(mean)
+    return centre - half, centre + half
+
+
 def pareto_k(log_w_M: Float[NDArray[np.float64], " M"]) -> float | None:
     """Shape of a generalised Pareto law fitted to the largest weights (min(M / 5, 3 √M) of them; at least 5).
 

@@ -18,6 +18,7 @@ from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
 from bathyscope.risk.inputs.law import Law, draw, free_choices
 from bathyscope.risk.look import Look
+from bathyscope.risk.tails import log_mean_interval
 
 MOST_LEVELS = 40
 STILL = 0.999
@@ -162,17 +163,3 @@ class _Runs:
     def _last_cost(self) -> int:
         """Forwards that the runs have cost on average: what another one may be expected to cost."""
         return self._look.ledger.spent // max(len(self._done), 1)
-
-
-def log_mean_interval(log_p_R: Float[np.ndarray, " R"], *, level: float) -> tuple[float, float]:
-    """Interval of the mean's logarithm from independent runs, wide as they differ; one run: minus infinity to 0."""
-    from scipy.stats import t
-
-    n = len(log_p_R)
-    if n < 2:
-        return -math.inf, 0.0
-    share_R = np.exp(log_p_R - log_p_R.max())
-    mean = float(share_R.mean())
-    half = float(t.ppf((1 + level) / 2, n - 1)) * float(share_R.std(ddof=1)) / math.sqrt(n) / mean
-    centre = float(log_p_R.max()) + math.log(mean)
-    return centre - half, centre + half
