@@ -31,7 +31,7 @@ class Projection:
         """Slope in each option of one position, for each row, float64."""
         return (slope_ND @ self._tables[position].T).double()
 
-    def each(self, slope_SD: Float[Tensor, "S D"]) -> tuple[Float[Tensor, " K"], ...]:
+    def each(self, slope_SD: Float[Tensor, "S D"]) -> tuple[Float[Tensor, " _"], ...]:
         """Slope in each option of every position, for one row or for a mean of rows, float64."""
         return tuple((table_KD @ slope_D).double() for table_KD, slope_D in zip(self._tables, slope_SD, strict=True))
 

@@ -70,7 +70,7 @@ def require(problem: Problem, estimator: Estimator) -> None:
             )
 
 
-def cost(ledger: Ledger) -> dict[str, float]:
+def cost(ledger: Ledger) -> dict[str, int | float]:
     """The ledger as figures."""
     return {
         "forward": ledger.forward,

@@ -1,7 +1,7 @@
-"""`Annealing`: particles led from the law towards the event; finds the temperatures of a ladder and where chains begin.
+"""`Annealing`: particles led from the law towards the event; finds a ladder's temperatures and where chains begin.
 
-Each step sharpens p(x) exp(β min(s(x), 0)) as far as the particles bear, draws them again by their weights and moves them
-(tempered sequential Monte Carlo, Del Moral et al. 2006).
+Each step sharpens p(x) exp(β min(s(x), 0)) as far as the particles bear, draws them again by their weights and moves
+them (tempered sequential Monte Carlo, Del Moral et al. 2006).
 """
 
 import math
@@ -27,6 +27,10 @@ class Annealing:
         rows_NC = draw(look.problem.inputs, n_particles, generator=generator)
         self.beta: list[float] = [0.0]
         """Inverse temperatures so far."""
+        self.log_z: list[float] = [0.0]
+        """Logarithms of E[exp(β min(s, 0))] under the law, to first sight."""
+        self.accepted: list[float] = [1.0]
+        """Share of the moves that were accepted."""
         self.rows: list[Int[Tensor, "N C"]] = [rows_NC]
         """For each of them the particles."""
         self.scores: list[Float[Tensor, " N"]] = [look.at(rows_NC).score_N]
@@ -35,6 +39,14 @@ class Annealing:
     def hit_share(self) -> float:
         """Share of hits at the coldest rung."""
         return float((self.scores[-1] >= 0).double().mean())
+
+    def n_mixing(self, least_accepted: float) -> int:
+        """Rungs before the first on which less of the moves is accepted: behind it particles stay where they are.
+
+        At least two, when there are as many.
+        """
+        refused = [rung for rung, share in enumerate(self.accepted) if share < least_accepted]
+        return min(max(2, *refused[:1]), len(self.beta)) if refused else len(self.beta)
 
     def step(self, mover: Mover, *, n_moves: int) -> bool:
         """One more rung; False when there is none."""
@@ -46,12 +58,15 @@ class Annealing:
         share_N = (gain * energy_N).softmax(0)
         chosen_N = torch.multinomial(share_N, len(share_N), True, generator=self._generator)
         rows_NC, score_N = self.rows[-1][chosen_N], self.scores[-1][chosen_N]
-        beta_N = torch.full_like(score_N, beta)
+        beta_N, accepted = torch.full_like(score_N, beta), 0.0
         for _ in range(n_moves):
             move = mover.move(rows_NC, score_N, beta_N, self._generator)
+            accepted += float(move.log_accept_N.exp().mean()) / n_moves
             goes_N = torch.rand(len(rows_NC), generator=self._generator, dtype=torch.float64).log() < move.log_accept_N
             rows_NC = torch.where(goes_N[:, None], move.rows_NC, rows_NC)
             score_N = torch.where(goes_N, move.score_N, score_N)
+        self.accepted.append(accepted)
+        self.log_z.append(self.log_z[-1] + float((gain * energy_N).logsumexp(0)) - math.log(len(energy_N)))
         self.beta.append(beta)
         self.rows.append(rows_NC)
         self.scores.append(score_N)

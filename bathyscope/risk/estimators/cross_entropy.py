@@ -1,9 +1,9 @@
 """`CrossEntropy`: a product law learnt from its own best rows, round after round; needs a score, no gradient.
 
     q_i(v) ← (1 - keep) Σ w 1[s ≥ level] 1[x_i = v] / Σ w 1[s ≥ level] + keep q_i(v),   w = D(x) / q(x)
-The level is the score that a share `elite` of a round reaches, at most 0. Once it is 0 the law is frozen and all that is
-left of the budget goes into one last round, the only one that is estimated from (Rubinstein 1999; de Boer et al. 2005).
-Fails when the event happens in several ways that no product law holds together: see the flags.
+The level is the score that a share `elite` of a round reaches, at most 0. Once it is 0 the law is frozen, and all that
+is left of the budget goes into one last round, the only one that is estimated from (Rubinstein 1999; de Boer et al.
+2005). Fails when the event happens in several ways that no product law holds together: see the flags.
 """
 
 import math
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathyscope.errors import ConfigError
+from bathyscope.risk.budget import BudgetSpent
 from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
 from bathyscope.risk.estimators.proposal import Proposal
@@ -39,10 +40,13 @@ class CrossEntropy:
     defensive: float = 0.1
     """Share of rows drawn from the law of inputs itself; bounds each weight by its inverse."""
 
+    patience: int = 4
+    """Rows of the last round, remembered ones too, as a multiple of what is left of the budget when it begins."""
+
     def __post_init__(self) -> None:
         shares = (self.learning_share, self.elite, self.keep, self.defensive)
-        if self.n_rounds < 1 or not all(0 < share < 1 for share in shares):
-            raise ConfigError("cross-entropy takes at least one round, and shares within (0, 1)")
+        if self.n_rounds < 1 or self.patience < 1 or not all(0 < share < 1 for share in shares):
+            raise ConfigError("cross-entropy takes at least one round, a patience of 1, and shares within (0, 1)")
 
     @property
     def name(self) -> str:
@@ -84,7 +88,7 @@ class _Rounds:
             self._learn()
             self._is_frozen = self._level >= 0 or self._n_learnt == self._settings.n_rounds
             if self._is_frozen:
-                self._plan = self._look.room()
+                self._plan = self._settings.patience * self._look.room()
             return True
         n = min(self._look.batch_size, self._plan)
         if n == 0:
@@ -93,7 +97,11 @@ class _Rounds:
         proposal = Proposal(self._look.problem.inputs, self._log_q, self._settings.defensive)
         rows_NC, mass = proposal.draw(n, generator=self._generator), self._look.memory.mass
         is_new_N = self._look.is_new(rows_NC)
-        self._last.add(proposal.log_weight(rows_NC), self._look.at(rows_NC).value_N, is_new_N, mass=mass)
+        try:
+            value_N = self._look.at(rows_NC).value_N
+        except BudgetSpent:  # what a batch costs is known only afterwards: this is how the plan ends
+            return False
+        self._last.add(proposal.log_weight(rows_NC), value_N, is_new_N, mass=mass)
         return True
 
     def figures(self, level: float) -> Figures:
@@ -118,8 +126,8 @@ class _Rounds:
 
 
 def learnt(
-    log_q: tuple[Float[Tensor, " K"], ...], rows_MC: Int[Tensor, "M C"], log_w_M: Float[Tensor, " M"], keep: float
-) -> tuple[Float[Tensor, " K"], ...]:
+    log_q: tuple[Float[Tensor, " _"], ...], rows_MC: Int[Tensor, "M C"], log_w_M: Float[Tensor, " M"], keep: float
+) -> tuple[Float[Tensor, " _"], ...]:
     """The law moved towards these weighed rows, by a share `1 - keep`."""
     share_M = log_w_M.softmax(0)
     found: list[Tensor] = []

@@ -12,6 +12,7 @@ Need = Literal["gradient", "tokens", "score", "argmax"]
 an event that is one token's argmax."""
 
 
+@runtime_checkable
 class Run(Protocol):
     """An estimator at work."""
 

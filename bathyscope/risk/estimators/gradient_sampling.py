@@ -42,6 +42,8 @@ class ITGIS:
     """Where the temperature comes to rest."""
     speed: float = 0.5
     """Step of the temperature's logarithm for each batch, times how far the share of hits is off."""
+    most_nats: float = 8.0
+    """KL(q ‖ D) beyond which the temperature rises again: sharper, and few inputs are drawn over and over."""
     n_batches: int | None = None
     """Batches in all; None: as many as the budget pays for when no row repeats."""
 
@@ -84,11 +86,15 @@ class _Batches:
         """One batch."""
         if not self._n_left:
             return False
-        rows_NC, mass = self._proposal.draw(self._settings.batch, generator=self._generator), self._look.memory.mass
-        log_w_N, is_new_N = self._proposal.log_weight(rows_NC), self._look.is_new(rows_NC)
+        proposal = self._proposal()
+        rows_NC, mass = proposal.draw(self._settings.batch, generator=self._generator), self._look.memory.mass
+        is_new_N = self._look.is_new(rows_NC)
         seen = self._look.slopes(rows_NC)
-        self._weights.add(log_w_N, seen.value_N, is_new_N, mass=mass)
-        self._learn(seen.slope_NSD.mean(0), float(seen.value_N.mean()))
+        self._weights.add(proposal.log_weight(rows_NC), seen.value_N, is_new_N, mass=mass)
+        self._learn(seen.slope_NSD.mean(0))
+        if self._settings.temperature is None:
+            off = float(seen.value_N.mean()) - self._settings.hit_share
+            self._log_temperature += self._settings.speed * (1.0 if proposal.nats() > self._settings.most_nats else off)
         self._n_left -= 1
         return True
 
@@ -96,7 +102,6 @@ class _Batches:
         """Mean of the batches so far."""
         return self._weights.figures(level)
 
-    @property
     def _proposal(self) -> Proposal:
         """The law, tilted by what was learnt so far."""
         law, temperature = self._look.problem.inputs, math.exp(self._log_temperature)
@@ -105,13 +110,11 @@ class _Batches:
         )
         return Proposal(law, log_q, self._settings.defensive)
 
-    def _learn(self, slope_SD: Float[Tensor, "S D"], hit_share: float) -> None:
-        """Moving average of the slopes, without the pull of its start towards 0; and the temperature."""
-        decay, settings = self._settings.decay, self._settings
+    def _learn(self, slope_SD: Float[Tensor, "S D"]) -> None:
+        """Moving average of the slopes, without the pull of its start towards 0."""
+        decay = self._settings.decay
         self._share = decay * self._share + (1 - decay)
         rate = (1 - decay) / self._share
         self._slope = tuple(
             old + rate * (new - old) for old, new in zip(self._slope, self._projection.each(slope_SD), strict=True)
         )
-        if settings.temperature is None:
-            self._log_temperature += settings.speed * (hit_share - settings.hit_share)

@@ -5,6 +5,7 @@ Rung k is drawn from p(x) exp(β_k min(s(x), 0)); rung 0 is the law itself, draw
 """
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,7 +29,7 @@ class Ladder:
 
     def __init__(self, settings: "MHIS", look: Look, generator: torch.Generator) -> None:
         self._settings, self._look, self._generator = settings, look, generator
-        self._blind = Blind(look, uniform=settings.uniform)
+        self._blind = Blind(look, uniform=settings.uniform, pairs=settings.pairs)
         self._informed = Informed(look) if settings.gradients else None
         self._pilot_end = (1 - settings.pilot_share) * look.room()
         self._most_looks = settings.patience * look.room()
@@ -55,7 +56,10 @@ class Ladder:
             log_mass = self._look.log_mass
             flags = ("probably_low",) if log_mass > -math.inf else ("no_hits",)
             return Figures(log_p=log_mass, log_low=log_mass, log_high=0.0, flags=flags)
-        return self._sweeps.figures(level)
+        figures = self._sweeps.figures(level)
+        if self._settings.exact:  # rows that were seen but never counted are certain all the same
+            figures = replace(figures, log_p=max(figures.log_p, self._look.log_mass))
+        return figures
 
     def _anneal(self) -> None:
         """The next rung of the pilot; behind the last one, where the chains begin."""
@@ -80,6 +84,8 @@ class Ladder:
         keys = keys_of(hits_MC)
         self._sweeps = Sweeps(
             beta_K=torch.tensor(pilot.beta, dtype=torch.float64),
+            log_z_K=torch.tensor(pilot.log_z, dtype=torch.float64),
+            n_mixing=pilot.n_mixing(self._settings.least_accepted),
             known=frozenset(keys),
             exact=self._settings.exact,
             log_p=dict(zip(keys, log_prob(self._look.problem.inputs, hits_MC).tolist(), strict=True)),
@@ -98,7 +104,7 @@ class Ladder:
         goes_KC = torch.rand(accept_KC.shape, generator=self._generator, dtype=torch.float64) < accept_KC
         rows_KCS = torch.where(goes_KC[:, :, None], new_KCS, self._rows_KCS)
         score_KC = torch.where(goes_KC, new_KC, self._score_KC)
-        source_KC = swapped(sweeps.beta_K, energy(score_KC), len(sweeps.energies) % 2, self._generator)
+        source_KC = swapped(sweeps.beta_K, energy(score_KC), len(sweeps.energies) % 2, sweeps.n_mixing, self._generator)
         chain_KC = torch.arange(score_KC.shape[1]).expand_as(source_KC)
         self._rows_KCS, self._score_KC = rows_KCS[source_KC, chain_KC], score_KC[source_KC, chain_KC]
 
@@ -108,7 +114,10 @@ class Ladder:
         n_informed = round(self._settings.gradients * (n_rungs - 1))
         fresh_CS = draw(self._look.problem.inputs, n_chains, generator=self._generator)
         parts = [Move(fresh_CS, self._look.at(fresh_CS).score_N, torch.zeros(n_chains, dtype=torch.float64))]
-        for mover, first, last in ((self._blind, 1, n_rungs - n_informed), (self._informed, n_rungs - n_informed, n_rungs)):
+        for mover, first, last in (
+            (self._blind, 1, n_rungs - n_informed),
+            (self._informed, n_rungs - n_informed, n_rungs),
+        ):
             if mover is not None and first < last:
                 rows_NC, score_N = self._rows_KCS[first:last].flatten(0, 1), self._score_KC[first:last].flatten()
                 beta_N = beta_K[first:last].repeat_interleave(n_chains)
@@ -121,7 +130,7 @@ class Ladder:
         hits_MS = rows_KCS[rung_M, chain_M]
         log_p_M = log_prob(self._look.problem.inputs, hits_MS).tolist()
         weight_M = weight_KC[rung_M, chain_M].tolist()
-        for key, chain, weight, log_p in zip(keys_of(hits_MS), chain_M.tolist(), weight_M, log_p_M, strict=True):
+        n_rungs, places = len(sweeps.beta_K), zip(rung_M.tolist(), chain_M.tolist(), strict=True)
+        for key, (rung, chain), weight, log_p in zip(keys_of(hits_MS), places, weight_M, log_p_M, strict=True):
             sweeps.log_p[key] = log_p
-            seen = sweeps.hits[chain]
-            seen[key] = seen.get(key, 0.0) + weight
+            sweeps.hits[chain].setdefault(key, [0.0] * n_rungs)[rung] += weight

@@ -20,7 +20,7 @@ class Proposal:
 
     law: Law
     """p, the law of inputs."""
-    log_q: tuple[Float[Tensor, " K"], ...]
+    log_q: tuple[Float[Tensor, " _"], ...]
     """For each choice the natural logarithm of each option's share, float64."""
     defensive: float
     """Share of rows that come from the law."""
@@ -41,3 +41,8 @@ class Proposal:
             return log_p_N - log_q_N
         mixed = torch.logaddexp(math.log1p(-self.defensive) + log_q_N, math.log(self.defensive) + log_p_N)
         return log_p_N - mixed
+
+    def nats(self) -> float:
+        """KL(q ‖ p), without the defensive share: how much sharper the proposal is than the law."""
+        pairs = zip(self.log_q, self.law.log_p, strict=True)
+        return math.fsum(float((log_q.exp() * (log_q - log_p)).nan_to_num().sum()) for log_q, log_p in pairs)

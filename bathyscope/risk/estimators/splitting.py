@@ -156,7 +156,7 @@ class _Runs:
             running = [run.log_p for run in (*self._done, self._running) if run is not None]
             upper = min(0.0, max(running, default=0.0) + math.log(1 / (1 - level)))
             return Figures(log_p=-math.inf, log_low=-math.inf, log_high=upper, flags=(*flags, "no_hits"))
-        log_p = float(np.logaddexp.reduce(reached) - math.log(len(log_p_R)))
+        log_p = max(float(np.logaddexp.reduce(reached) - math.log(len(log_p_R))), self._look.log_mass)
         low, high = log_mean_interval(log_p_R, level=level)
         return Figures(log_p=log_p, log_low=low, log_high=min(high, 0.0), n_hits=hits, flags=tuple(flags))
 

@@ -1,7 +1,7 @@
 """`Weights`: what rounds of weighed rows say of a probability, each round beside what was known before it.
 
-Before a round the rows seen so far contribute exactly `mass`, the sum of P(x) · P(event | x). The round is asked for the
-rest only: its estimate is `mass` plus the mean weight of its hits that were not seen before. Whatever the earlier rounds
+Before a round the rows seen so far contribute exactly `mass`, the sum of P(x) · P(event | x). The round is asked for
+the rest only: its estimate is `mass` plus the mean weight of its hits that were not seen before. Whatever the earlier rounds
 were, its expectation is the probability (a martingale), so the mean over rounds is unbiased when their number was fixed.
 """
 

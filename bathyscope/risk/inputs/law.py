@@ -24,7 +24,7 @@ class Law(Protocol):
         ...
 
     @property
-    def log_p(self) -> tuple[Float[Tensor, " K"], ...]:
+    def log_p(self) -> tuple[Float[Tensor, " _"], ...]:
         """For each choice the natural logarithm of each option's probability, float64."""
         ...
 

@@ -23,9 +23,9 @@ TOLERANCE = 1e-9
 class ProductTokens:
     """One categorical law per position; a fixed token is a law with one option."""
 
-    support: tuple[Int[Tensor, " K"], ...]
+    support: tuple[Int[Tensor, " _"], ...]
     """For each position the token ids that can stand there, ascending, int64."""
-    log_p: tuple[Float[Tensor, " K"], ...]
+    log_p: tuple[Float[Tensor, " _"], ...]
     """For each position the natural logarithms of their probabilities, float64."""
     name: str = "product"
     """What the law is called in reports."""
@@ -86,7 +86,7 @@ class ProductTokens:
         return {"input_ids": self.tokens(choices_NC).to(model.device)}
 
 
-def fixed(ids: Sequence[int]) -> tuple[tuple[Int[Tensor, " K"], ...], tuple[Float[Tensor, " K"], ...]]:
+def fixed(ids: Sequence[int]) -> tuple[tuple[Int[Tensor, " _"], ...], tuple[Float[Tensor, " _"], ...]]:
     """Supports and laws of positions that always hold these tokens."""
     return (
         tuple(torch.tensor([token]) for token in ids),

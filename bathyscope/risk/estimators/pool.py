@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-MOST_STEPS = 50
+MOST_STEPS = 200
 CLOSE = 1e-7
 """Share of all samples within which each rung's expected number must meet its own."""
 
@@ -26,26 +26,28 @@ class Pool(NamedTuple):
 
 
 def free_energies(
-    pool: Pool, beta_K: Float[NDArray[np.float64], " K"], *, start_K: Float[NDArray[np.float64], " K"] | None = None
+    pool: Pool, beta_K: Float[NDArray[np.float64], " K"], *, start_K: Float[NDArray[np.float64], " K"]
 ) -> Float[NDArray[np.float64], " K"]:
     """f_k = -log Z_k with f_0 = 0: where Σ_x n_k e^(f_k + β_k s) / Σ_j n_j e^(f_j + β_j s) = n_k for every rung.
 
-    Newton's method on the convex function whose gradient this is, with halved steps until it falls.
+    The gradient of a convex function: Newton's steps, and where one does not lower it a step of the fixed point, which
+    always does. Ends after 200 steps, or when each rung meets its number within a ten-millionth of all samples.
     """
-    f_K = np.zeros_like(beta_K) if start_K is None else start_K.copy()
+    f_K = start_K - start_K[0]
     value, share_UK = _objective(pool, beta_K, f_K)
     for _ in range(MOST_STEPS):
         expected_K = pool.count_U @ share_UK
-        off_K = expected_K - pool.n_K
-        if np.abs(off_K).max() <= CLOSE * pool.n_K.sum():
+        if np.abs(expected_K - pool.n_K).max() <= CLOSE * pool.n_K.sum():
             break
-        curvature_KK = np.diag(expected_K) - share_UK.T @ (share_UK * pool.count_U[:, None])
-        ridge = 1e-12 * np.trace(curvature_KK) * np.eye(len(f_K) - 1)
-        step_K = np.concatenate(([0.0], np.linalg.solve(curvature_KK[1:, 1:] + ridge, off_K[1:])))
-        fallen = _fallen(pool, beta_K, f_K, step_K, value)
-        if fallen is None:  # as low as numbers go
-            break
-        value, f_K, share_UK = fallen
+        newton_K = f_K - _newton_step(pool, share_UK, expected_K)
+        new_value, new_share_UK = _objective(pool, beta_K, newton_K)
+        if new_value < value:
+            f_K = newton_K
+        else:
+            fixed_K = f_K - np.log(expected_K / pool.n_K)
+            f_K = fixed_K - fixed_K[0]
+            new_value, new_share_UK = _objective(pool, beta_K, f_K)
+        value, share_UK = new_value, new_share_UK
     return f_K
 
 
@@ -66,13 +68,8 @@ def _objective(pool: Pool, beta_K: np.ndarray, f_K: np.ndarray) -> tuple[float, 
     return value, share_UK / total_U1
 
 
-def _fallen(
-    pool: Pool, beta_K: np.ndarray, f_K: np.ndarray, step_K: np.ndarray, value: float
-) -> tuple[float, np.ndarray, np.ndarray] | None:
-    """Where the step, its half, quarter … first lowers the objective; None when none does."""
-    for halvings in range(20):
-        next_K = f_K - step_K * 0.5**halvings
-        next_value, share_UK = _objective(pool, beta_K, next_K)
-        if next_value < value:
-            return next_value, next_K, share_UK
-    return None
+def _newton_step(pool: Pool, share_UK: np.ndarray, expected_K: np.ndarray) -> np.ndarray:
+    """Gradient over curvature; the first f stays. No number is NaN, however flat the function."""
+    curvature_KK = np.diag(expected_K) - share_UK.T @ (share_UK * pool.count_U[:, None])
+    step_K = np.linalg.lstsq(curvature_KK[1:, 1:], (expected_K - pool.n_K)[1:], rcond=None)[0]
+    return np.concatenate(([0.0], step_K))
