@@ -135,6 +135,13 @@ if TYPE_CHECKING:
     from bathyscope.risk.estimators.quadratic import QuadraticLogits
     from bathyscope.risk.features.shuffled import ShuffledCodes
     from bathyscope.risk.many import estimate_many
+    from bathyscope.risk.estimators.cross_entropy import CrossEntropy
+    from bathyscope.risk.estimators.gradient_sampling import ITGIS
+    from bathyscope.risk.estimators.metropolis import MHIS
+    from bathyscope.risk.inputs.recipes.code import camel_law, colon_law, if_law
+    from bathyscope.risk.inputs.recipes.hexadecimal import hex_law
+    from bathyscope.risk.inputs.recipes.positions import count_tokens
+    from bathyscope.risk.inputs.recipes.prose import caps_law, english_law, icl_law, spanish_law
     from bathyscope.serving.server import Server
     from bathyscope.serving.shelf import open_shelf
     from bathyscope.steering.arm import Arm
@@ -211,6 +218,7 @@ _WHERE = {
     "ConceptSettings": "bathyscope.evaluation.concepts",
     "Contrast": "bathyscope.vectors.contrast",
     "CounterfactualSettings": "bathyscope.activations.pairs.counterfactuals",
+    "CrossEntropy": "bathyscope.risk.estimators.cross_entropy",
     "Crosscoder": "bathyscope.dictionaries.crosscoder",
     "Decay": "bathyscope.steering.schedules",
     "DecoderRow": "bathyscope.vectors.decoder_row",
@@ -240,6 +248,7 @@ _WHERE = {
     "HiddenBranchSettings": "bathyscope.risk.worlds.hidden_branch",
     "HiddenBranchWorld": "bathyscope.risk.worlds.hidden_branch",
     "GaussianMargin": "bathyscope.risk.estimators.gaussian_margin",
+    "ITGIS": "bathyscope.risk.estimators.gradient_sampling",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageCollectSettings": "bathyscope.activations.collect_images",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
@@ -259,6 +268,7 @@ _WHERE = {
     "Likelihoods": "bathyscope.evaluation.steering.judges.likelihood",
     "LocalWriter": "bathyscope.models.writers.local",
     "LogisticProbe": "bathyscope.vectors.logistic",
+    "MHIS": "bathyscope.risk.estimators.metropolis",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
     "MeaningJudge": "bathyscope.evaluation.steering.judges.meaning",
@@ -349,18 +359,23 @@ _WHERE = {
     "bench_shifts": "bathyscope.evaluation.shift_bench",
     "bench_steering": "bathyscope.studies.steering",
     "by_transition": "bathyscope.activations.pairs.pair",
+    "camel_law": "bathyscope.risk.inputs.recipes.code",
+    "caps_law": "bathyscope.risk.inputs.recipes.prose",
     "check_dictionary": "bathyscope.dictionaries.formats.self_check",
     "collapse": "bathyscope.dictionaries.collapse",
     "collect": "bathyscope.activations.collect",
     "collect_images": "bathyscope.activations.collect_images",
     "collect_pairs": "bathyscope.activations.pairs.collect",
+    "colon_law": "bathyscope.risk.inputs.recipes.code",
     "compare": "bathyscope.evaluation.compare",
     "completeness": "bathyscope.evaluation.completeness",
     "contrast_of_pairs": "bathyscope.vectors.contrast",
     "contrast_of_texts": "bathyscope.vectors.contrast",
+    "count_tokens": "bathyscope.risk.inputs.recipes.positions",
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "drawn_digits": "bathyscope.evaluation.worlds.segments",
     "estimate_many": "bathyscope.risk.many",
+    "english_law": "bathyscope.risk.inputs.recipes.prose",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
@@ -370,7 +385,10 @@ _WHERE = {
     "find_concepts": "bathyscope.evaluation.concepts",
     "fit_words": "bathyscope.models.visual_words",
     "generate": "bathyscope.models.generate",
+    "hex_law": "bathyscope.risk.inputs.recipes.hexadecimal",
+    "icl_law": "bathyscope.risk.inputs.recipes.prose",
     "identifiability": "bathyscope.evaluation.identifiability.report",
+    "if_law": "bathyscope.risk.inputs.recipes.code",
     "index_features": "bathyscope.features.index",
     "influence": "bathyscope.steering.influence",
     "influence_scores": "bathyscope.evaluation.influence",
@@ -418,6 +436,7 @@ _WHERE = {
     "search_words": "bathyscope.explanations.search",
     "shifts_of": "bathyscope.dictionaries.shifts.pairs",
     "side_effects": "bathyscope.evaluation.steering.side_effects",
+    "spanish_law": "bathyscope.risk.inputs.recipes.prose",
     "split_signs": "bathyscope.dictionaries.signs",
     "splitting": "bathyscope.evaluation.splitting",
     "stability": "bathyscope.evaluation.stability",
@@ -441,6 +460,8 @@ _WHERE = {
 }
 
 __all__ = [
+    "ITGIS",
+    "MHIS",
     "AbsTopK",
     "AbsorptionSettings",
     "ActivationStore",
@@ -473,6 +494,7 @@ __all__ = [
     "ConceptSettings",
     "Contrast",
     "CounterfactualSettings",
+    "CrossEntropy",
     "Crosscoder",
     "Decay",
     "DecoderRow",
@@ -611,18 +633,23 @@ __all__ = [
     "bench_shifts",
     "bench_steering",
     "by_transition",
+    "camel_law",
+    "caps_law",
     "check_dictionary",
     "collapse",
     "collect",
     "collect_images",
     "collect_pairs",
+    "colon_law",
     "compare",
     "completeness",
     "contrast_of_pairs",
     "contrast_of_texts",
+    "count_tokens",
     "draw_pairs",
     "drawn_digits",
     "estimate_many",
+    "english_law",
     "exchanges",
     "explain",
     "explained",
@@ -632,7 +659,10 @@ __all__ = [
     "find_concepts",
     "fit_words",
     "generate",
+    "hex_law",
+    "icl_law",
     "identifiability",
+    "if_law",
     "index_features",
     "influence",
     "influence_scores",
@@ -680,6 +710,7 @@ __all__ = [
     "search_words",
     "shifts_of",
     "side_effects",
+    "spanish_law",
     "split_signs",
     "splitting",
     "stability",

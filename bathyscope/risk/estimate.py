@@ -15,7 +15,7 @@ Flag = Literal[
     "model_bias",  # rests on an assumption that the interval does not cover
     "no_hits",  # nothing that was tried shows the event: the interval's upper end is all that is known
     "not_mixed",  # chains disagree with each other
-    "probably_low",  # another way to the event may have been missed
+    "probably_low",  # below what was seen for certain, or another way to the event may have been missed
     "stuck",  # no progress towards the event
 ]
 

@@ -1,9 +1,10 @@
 """`Look`: the only way by which estimators see the model. Counts what a look costs, and remembers what it saw.
 
 A row that was seen before is answered from memory and costs nothing: close to a rare event the same inputs are
-proposed over and over. Memory: about 200 bytes a row seen.
+proposed over and over. Memory: about 200 bytes a row seen, and its slopes up to `MOST_SLOPES` bytes in all.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -25,6 +26,9 @@ from bathyscope.risk.inputs.law import Law, log_prob
 from bathyscope.risk.problem import Problem
 
 MOST_WITNESSES = 64
+ROUNDING = 1e-9
+MOST_SLOPES = 1 << 28
+"""Bytes of slopes that are remembered; later ones are computed whenever they are asked for."""
 
 
 class Seen(NamedTuple):
@@ -44,7 +48,7 @@ class Slopes(NamedTuple):
     value_N: Float[Tensor, " N"]
     """P(event | input), float64."""
     slope_NSD: Float[Tensor, "N S D"]
-    """∂score / ∂embedding, on the model's device."""
+    """∂score / ∂embedding, float32, on the processor."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,10 @@ class Memory:
     """The rows, in pieces."""
     scores: list[float] = field(default_factory=list[float])
     values: list[float] = field(default_factory=list[float])
+    slopes: dict[bytes, Float[Tensor, "S D"]] = field(default_factory=dict[bytes, Tensor])
+    """Row → its slopes."""
+    mass: float = 0.0
+    """Σ P(row) · P(event | row): what the rows seen so far contribute to the probability of the event."""
 
     def known(self) -> tuple[Int[Tensor, "N C"], Seen]:
         """Every distinct row seen so far, and what was seen. Raises ValueError when nothing was."""
@@ -76,6 +84,14 @@ class Look:
         """Whose outputs are looked at."""
         return self.problem.model
 
+    @property
+    def log_mass(self) -> float:
+        """Logarithm of what the remembered rows contribute to the probability: the truth is not below it.
+
+        Less what summing many floats may have added.
+        """
+        return math.log(self.memory.mass) - ROUNDING if self.memory.mass > 0 else -math.inf
+
     def room(self, *, with_gradient: bool = False) -> int:
         """Rows that can still be paid for."""
         return self.ledger.left(self.budget) // (1 + BACKWARD * with_gradient)
@@ -87,7 +103,7 @@ class Look:
         """
         if not remember:
             return self._fresh(choices_NC)
-        keys = _keys(choices_NC)
+        keys = keys_of(choices_NC)
         place, first = self.memory.place, {}
         for number, key in enumerate(keys):
             if key not in place:
@@ -97,23 +113,44 @@ class Look:
             for part_MC, names in _parts(new_MC, list(first), self.batch_size):
                 self._keep(part_MC, names, self._fresh(part_MC))
         self.ledger.remembered += len(keys) - len(first)
-        numbers = [place[key] for key in keys]
-        scores, values = self.memory.scores, self.memory.values
-        return Seen(
-            torch.tensor([scores[number] for number in numbers], dtype=torch.float64),
-            torch.tensor([values[number] for number in numbers], dtype=torch.float64),
-        )
+        return self._recall(keys)
 
     def is_among_first(self, choices_NC: Int[Tensor, "N C"], n_seen: int) -> Bool[Tensor, " N"]:
         """Which rows were among the first `n_seen` distinct ones that are remembered."""
         place = self.memory.place
-        return torch.tensor([place.get(key, n_seen) < n_seen for key in _keys(choices_NC)], dtype=torch.bool)
+        return torch.tensor([place.get(key, n_seen) < n_seen for key in keys_of(choices_NC)], dtype=torch.bool)
 
     def slopes(self, choices_NC: Int[Tensor, "N C"]) -> Slopes:
-        """What the model makes of each row and the gradient of the score; each row costs a forward and a backward."""
-        self._pay(len(choices_NC), with_gradient=True)
-        parts = [self._slopes(part_BC) for part_BC in choices_NC.split(self.batch_size)]
-        return Slopes(*(torch.cat(pieces) for pieces in zip(*parts, strict=True)))
+        """What the model makes of each row and the gradient of the score, which costs a forward and a backward.
+
+        Rows whose slopes were seen before cost nothing. Raises BudgetSpent before work that cannot be paid for.
+        """
+        keys = keys_of(choices_NC)
+        first: dict[bytes, int] = {}
+        for number, key in enumerate(keys):
+            if key not in self.memory.slopes:
+                first.setdefault(key, number)
+        found = self._new_slopes(choices_NC, first) if first else {}
+        self.ledger.remembered += len(keys) - len(first)
+        seen = self._recall(keys)
+        slope_NSD = torch.stack([found[key] if key in found else self.memory.slopes[key] for key in keys])
+        return Slopes(seen.score_N, seen.value_N, slope_NSD)
+
+    def _new_slopes(self, choices_NC: Int[Tensor, "N C"], first: dict[bytes, int]) -> dict[bytes, Tensor]:
+        """Slopes of the rows at these numbers, kept while there is room for them."""
+        self._pay(len(first), with_gradient=True)
+        found: dict[bytes, Tensor] = {}
+        for part_MC, names in _parts(choices_NC[list(first.values())], list(first), self.batch_size):
+            part = self._slopes(part_MC)
+            found.update(zip(names, part.slope_NSD, strict=True))
+            new = [number for number, name in enumerate(names) if name not in self.memory.place]
+            if new:
+                seen = Seen(part.score_N[new], part.value_N[new])
+                self._keep(part_MC[new], [names[number] for number in new], seen)
+        bytes_each = next(iter(found.values())).numel() * 4
+        n_kept = max(0, MOST_SLOPES // bytes_each - len(self.memory.slopes))
+        self.memory.slopes.update(list(found.items())[:n_kept])
+        return found
 
     def logits(self, choices_BC: Int[Tensor, "B C"]) -> Float[Tensor, "B V"]:
         """Logits behind the last token of each row of one batch, float64, on the model's device; none is remembered.
@@ -145,6 +182,14 @@ class Look:
         rows_NC, seen = self.memory.known()
         return as_witnesses(self.problem.inputs, rows_NC[seen.value_N > 0.5])
 
+    def _recall(self, keys: list[bytes]) -> Seen:
+        numbers = [self.memory.place[key] for key in keys]
+        scores, values = self.memory.scores, self.memory.values
+        return Seen(
+            torch.tensor([scores[number] for number in numbers], dtype=torch.float64),
+            torch.tensor([values[number] for number in numbers], dtype=torch.float64),
+        )
+
     def _fresh(self, choices_NC: Int[Tensor, "N C"]) -> Seen:
         self._pay(len(choices_NC))
         parts = [self._forward(part_BC) for part_BC in choices_NC.split(self.batch_size)]
@@ -168,7 +213,7 @@ class Look:
             (slope_BSD,) = torch.autograd.grad(outcome.score_B.sum(), leaf_BSD)
         self._count(tokens_BS)
         self.ledger.backward += len(tokens_BS)
-        return Slopes(outcome.score_B.detach().double().cpu(), outcome.value_B.double().cpu(), slope_BSD)
+        return Slopes(outcome.score_B.detach().double().cpu(), outcome.value_B.double().cpu(), slope_BSD.float().cpu())
 
     def _checked(self, outcome: Outcome) -> Outcome:
         if bool(outcome.score_B.isnan().any()) or bool(outcome.value_B.isnan().any()):
@@ -195,6 +240,7 @@ class Look:
         first = len(self.memory.scores)
         self.memory.place.update((name, first + number) for number, name in enumerate(names))
         self.memory.rows.append(rows_MC)
+        self.memory.mass += float((log_prob(self.problem.inputs, rows_MC).exp() * seen.value_N).sum())
         self.memory.scores.extend(seen.score_N.tolist())
         self.memory.values.extend(seen.value_N.tolist())
 
@@ -210,7 +256,7 @@ def as_witnesses(law: Law, rows_MC: Int[Tensor, "M C"]) -> tuple[Witness, ...]:
     )
 
 
-def _keys(choices_NC: Int[Tensor, "N C"]) -> list[bytes]:
+def keys_of(choices_NC: Int[Tensor, "N C"]) -> list[bytes]:
     """Each row as bytes."""
     table = np.ascontiguousarray(choices_NC.numpy().astype(np.int32))
     return [row.tobytes() for row in table]

@@ -46,7 +46,7 @@ def estimate(
     look = Look(problem, budget or Budget(), batch_size=batch_size)
     run = estimator.begin(look, torch.Generator().manual_seed(seed))
     is_interrupted = to_the_end(run.step)
-    figures = ended(run.figures(level), is_interrupted=is_interrupted)
+    figures = _at_least(ended(run.figures(level), is_interrupted=is_interrupted), look.log_mass)
     return Estimate(
         problem=problem.name,
         method=estimator.name,
@@ -94,6 +94,18 @@ def settings_of(estimator: Estimator) -> dict[str, Any]:
     return {
         name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple, type(None)))
     }
+
+
+def _at_least(figures: Figures, log_mass: float) -> Figures:
+    """The figures with an interval that does not reach below what was seen for certain.
+
+    An unbiased estimate may lie below it: it keeps its value, and says so.
+    """
+    flags = figures.flags
+    if figures.log_p < log_mass and "probably_low" not in flags:
+        flags = (*flags, "probably_low")
+    low = max(figures.log_low, log_mass)
+    return dataclasses.replace(figures, log_low=low, log_high=max(figures.log_high, low), flags=flags)
 
 
 def to_the_end(step: Callable[[], bool]) -> bool:

@@ -62,6 +62,24 @@ def weighed(log_w_M: Float[NDArray[np.float64], " M"], n: int, *, level: float) 
     return Weighed(log_mean, log_mean - half, log_mean + half, ess, float(w_M.max() / total), pareto_k(log_w_M))
 
 
+def log_mean_interval(log_p_R: Float[NDArray[np.float64], " R"], *, level: float) -> tuple[float, float]:
+    """Interval of the mean's logarithm from independent runs; fewer than two that reached the event: (-inf, 0).
+
+    Their logarithms are closer to normal than they are: Cox's half width, t √(s²/R + s⁴/(2(R - 1))), around the log of
+    their mean. The lower end counts the runs that found nothing as 0; the upper end does as if they had not been made.
+    """
+    from scipy.stats import t
+
+    reached = log_p_R[np.isfinite(log_p_R)]
+    n = len(reached)
+    if n < 2:
+        return -math.inf, 0.0
+    variance = float(reached.var(ddof=1))
+    half = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(variance / n + variance**2 / (2 * (n - 1)))
+    centre = float(np.logaddexp.reduce(reached)) - math.log(n)
+    return centre - half + math.log(n / len(log_p_R)), centre + half
+
+
 def pareto_k(log_w_M: Float[NDArray[np.float64], " M"]) -> float | None:
     """Shape of a generalised Pareto law fitted to the largest weights (min(M / 5, 3 √M) of them; at least 5).
 

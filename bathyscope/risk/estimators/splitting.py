@@ -18,6 +18,7 @@ from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
 from bathyscope.risk.inputs.law import Law, draw, free_choices
 from bathyscope.risk.look import Look
+from bathyscope.risk.tails import log_mean_interval
 
 MOST_LEVELS = 40
 MOST_RUNS = 64
@@ -175,28 +176,10 @@ class _Runs:
         if not len(reached):
             upper = min(0.0, max((run.log_p for run in self._done), default=0.0) - math.log(1 - level))
             return Figures(log_p=-math.inf, log_low=-math.inf, log_high=upper, flags=(*flags, "no_hits"))
-        log_p = float(np.logaddexp.reduce(reached) - math.log(len(log_p_R)))
+        log_p = max(float(np.logaddexp.reduce(reached) - math.log(len(log_p_R))), self._look.log_mass)
         low, high = log_mean_interval(log_p_R, level=level)
         return Figures(log_p=log_p, log_low=low, log_high=min(high, 0.0), n_hits=hits, flags=tuple(flags))
 
     def _usual_cost(self) -> int:
         """Forwards that the runs have cost on average: what another one may be expected to cost."""
         return self._look.ledger.spent // max(len(self._done), 1)
-
-
-def log_mean_interval(log_p_R: Float[np.ndarray, " R"], *, level: float) -> tuple[float, float]:
-    """Interval of the mean's logarithm from independent runs; fewer than two that reached the event: (-inf, 0).
-
-    Their logarithms are closer to normal than they are: Cox's half width, t √(s²/R + s⁴/(2(R - 1))), around the log of
-    their mean. The lower end counts the runs that found nothing as 0; the upper end does as if they had not been made.
-    """
-    from scipy.stats import t
-
-    reached = log_p_R[np.isfinite(log_p_R)]
-    n = len(reached)
-    if n < 2:
-        return -math.inf, 0.0
-    variance = float(reached.var(ddof=1))
-    half = float(t.ppf((1 + level) / 2, n - 1)) * math.sqrt(variance / n + variance**2 / (2 * (n - 1)))
-    centre = float(np.logaddexp.reduce(reached)) - math.log(n)
-    return centre - half + math.log(n / len(log_p_R)), centre + half
