@@ -121,27 +121,27 @@ if TYPE_CHECKING:
     from bathyscope.models.visual_words import VisualWords, fit_words
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
+    from bathyscope.risk.estimators.cross_entropy import CrossEntropy
+    from bathyscope.risk.estimators.gaussian_margin import GaussianMargin
+    from bathyscope.risk.estimators.gradient_sampling import ITGIS
+    from bathyscope.risk.estimators.metropolis import MHIS
+    from bathyscope.risk.estimators.peaks import PeaksOverThreshold
+    from bathyscope.risk.estimators.quadratic import QuadraticLogits
+    from bathyscope.risk.features.shuffled import ShuffledCodes
+    from bathyscope.risk.inputs.recipes.code import camel_law, colon_law, if_law
+    from bathyscope.risk.inputs.recipes.hexadecimal import hex_law
+    from bathyscope.risk.inputs.recipes.positions import count_tokens
+    from bathyscope.risk.inputs.recipes.prose import caps_law, english_law, icl_law, spanish_law
     from bathyscope.risk.layerwise.bench import LayerwiseBench, bench_layerwise
     from bathyscope.risk.layerwise.network import Dense, Network
     from bathyscope.risk.layerwise.propagate import propagate
     from bathyscope.risk.layerwise.threshold import threshold_probability
     from bathyscope.risk.layerwise.tilt import tilted
+    from bathyscope.risk.many import estimate_many
     from bathyscope.risk.worlds.enumerated import EnumeratedSettings, EnumeratedWorld, make_enumerated
     from bathyscope.risk.worlds.hidden_branch import HiddenBranchSettings, HiddenBranchWorld, make_hidden_branch
     from bathyscope.risk.worlds.truth import Truth
     from bathyscope.risk.worlds.wide import WideSettings, WideWorld, make_wide, open_wide
-    from bathyscope.risk.estimators.gaussian_margin import GaussianMargin
-    from bathyscope.risk.estimators.peaks import PeaksOverThreshold
-    from bathyscope.risk.estimators.quadratic import QuadraticLogits
-    from bathyscope.risk.features.shuffled import ShuffledCodes
-    from bathyscope.risk.many import estimate_many
-    from bathyscope.risk.estimators.cross_entropy import CrossEntropy
-    from bathyscope.risk.estimators.gradient_sampling import ITGIS
-    from bathyscope.risk.estimators.metropolis import MHIS
-    from bathyscope.risk.inputs.recipes.code import camel_law, colon_law, if_law
-    from bathyscope.risk.inputs.recipes.hexadecimal import hex_law
-    from bathyscope.risk.inputs.recipes.positions import count_tokens
-    from bathyscope.risk.inputs.recipes.prose import caps_law, english_law, icl_law, spanish_law
     from bathyscope.serving.server import Server
     from bathyscope.serving.shelf import open_shelf
     from bathyscope.steering.arm import Arm
@@ -521,9 +521,9 @@ __all__ = [
     "FluencyJudge",
     "Frozen",
     "Gated",
+    "GaussianMargin",
     "HiddenBranchSettings",
     "HiddenBranchWorld",
-    "GaussianMargin",
     "IdentifiabilitySettings",
     "ImageCollectSettings",
     "ImageEncoderSettings",
@@ -648,8 +648,8 @@ __all__ = [
     "count_tokens",
     "draw_pairs",
     "drawn_digits",
-    "estimate_many",
     "english_law",
+    "estimate_many",
     "exchanges",
     "explain",
     "explained",

@@ -120,6 +120,10 @@ class Look:
         place = self.memory.place
         return torch.tensor([place.get(key, n_seen) < n_seen for key in keys_of(choices_NC)], dtype=torch.bool)
 
+    def is_new(self, choices_NC: Int[Tensor, "N C"]) -> Bool[Tensor, " N"]:
+        """Which rows would cost a forward; of equal new rows each says so."""
+        return ~self.is_among_first(choices_NC, len(self.memory.scores))
+
     def slopes(self, choices_NC: Int[Tensor, "N C"]) -> Slopes:
         """What the model makes of each row and the gradient of the score, which costs a forward and a backward.
 

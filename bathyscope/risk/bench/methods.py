@@ -11,7 +11,7 @@ from bathyscope.risk.estimators.gradient_sampling import ITGIS
 from bathyscope.risk.estimators.metropolis import MHIS
 from bathyscope.risk.estimators.naive import Naive
 from bathyscope.risk.estimators.peaks import PeaksOverThreshold
-from bathyscope.risk.estimators.quadratic import Quadratic
+from bathyscope.risk.estimators.quadratic import QuadraticLogits
 from bathyscope.risk.estimators.split_importance import SplitImportance
 from bathyscope.risk.estimators.splitting import Splitting
 from bathyscope.risk.features.shuffled import ShuffledCodes
@@ -21,7 +21,7 @@ ONE_PASS: Mapping[str, Estimator] = {
     NAIVE: Naive(),
     "GLD": GaussianMargin(),
     "peaks over threshold": PeaksOverThreshold(),
-    "QLD": Quadratic(),
+    "QLD": QuadraticLogits(),
 }
 """Those that read independent inputs once for all events."""
 EACH: Mapping[str, Estimator] = {
@@ -35,9 +35,18 @@ EACH: Mapping[str, Estimator] = {
 """Those that work on one event at a time."""
 
 
+FEATURES: Mapping[str, str] = {
+    "shuffled codes": "trained",
+    "shuffled codes, random dictionary": "random",
+    "shuffled codes, shift columns": "shifts",
+}
+"""Estimators that shuffle codes → the dictionary whose codes they shuffle (`dictionaries`)."""
+
+
 def by_features(dictionaries: Mapping[str, Path]) -> dict[str, Estimator]:
-    """Name → estimator for dictionaries of the final norm's activations (name → folder)."""
+    """The estimators whose dictionary is at hand (name → folder)."""
     return {
-        f"shuffled codes, {name}": ShuffledCodes(dictionary=load_dictionary(folder))
-        for name, folder in dictionaries.items()
+        name: ShuffledCodes(dictionary=load_dictionary(dictionaries[own]))
+        for name, own in FEATURES.items()
+        if own in dictionaries
     }

@@ -20,7 +20,7 @@ class RiskBench:
     """Events are those whose probability lies above this"""
     high: float = 1e-4
     """and below this."""
-    most_events: int = 40
+    most_events: int = 24
     """Events of each law at most: evenly spread over their order of probability."""
     forward: int = 2**14
     """Budget of each event, in forwards; a backward counts two."""

@@ -29,8 +29,8 @@ def score_rows(world: str, truths: Sequence[float], methods: Mapping[str, Sequen
         rows += [
             _row(name, "IS loss, fitted", (own.is_fitted, own.is_fitted_low, own.is_fitted_high), own.n, world),
             _row(name, "rms log10 error", (own.rms_log10,) * 3, own.n, world),
-            _row(name, "zeros", own.zeros[:3], own.n, world),
-            _row(name, "coverage", own.coverage[:3], own.n, world),
+            _row(name, "zeros", _figure(own.zeros), own.n, world),
+            _row(name, "coverage", _figure(own.coverage), own.n, world),
             _row(name, "seconds", (own.seconds,) * 3, own.n, world),
         ]
     return rows
@@ -81,6 +81,10 @@ def _repeated(one: Repeats) -> str:
     return (
         f"- {one.method}: {one.n} runs on an event of {one.truth:.2e}: mean / truth = {one.ratio:.3f}, t = {one.t:+.2f}"
     )
+
+
+def _figure(share: Share) -> tuple[float, float, float]:
+    return share.value, share.low, share.high
 
 
 def _row(subject: str, metric: str, figure: tuple[float, float, float], n: int, world: str) -> Score:

@@ -16,7 +16,7 @@ class Table:
 
     def get(self, key: str, kind: type[T], default: T | None = None) -> T:
         """The value of `key`; an integer stands for a float. Raises ConfigError for another type and for none."""
-        value = self._values.pop(key, default)
+        value: Any = self._values.pop(key, default)
         if value is None:
             raise ConfigError(f"{self.where} has no {key}; write {key} = …")
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
