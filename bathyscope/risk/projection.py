@@ -1,7 +1,7 @@
 """`Projection`: from the slope of a score at an embedding to its slope in each token that could stand there.
 
-∂score / ∂onehot_{i,v} = ∂score / ∂embedding_i · embedding(v): needed for tokens of the position's support alone, so that
-no array is as wide as the vocabulary (Wu and Hilton, arXiv 2410.13211, differentiate one-hot inputs instead).
+∂score / ∂onehot_{i,v} = ∂score / ∂embedding_i · embedding(v): needed for tokens of the position's support alone, so
+that no array is as wide as the vocabulary (Wu and Hilton, arXiv 2410.13211, differentiate one-hot inputs instead).
 """
 
 import torch
