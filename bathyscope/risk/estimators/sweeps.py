@@ -21,7 +21,7 @@ from bathyscope.risk.estimators.chains import APART, chain_draws, r_hat, spread_
 from bathyscope.risk.estimators.pool import Pool, free_energies, log_weight
 from bathyscope.risk.tails import clopper_pearson
 
-MOST_CELLS = 1000
+MOST_CELLS = 500
 """Scores are pooled in so many cells at most, hits in one of their own."""
 
 
@@ -132,7 +132,7 @@ class Sweeps:
 
 
 def cells(energy_X: Float[Tensor, "*X"]) -> tuple[Float[Tensor, " U"], Int[Tensor, "*X"]]:
-    """Scores of at most 1,000 cells that hold as many distinct scores each, and the cell of each sample.
+    """Scores of at most 500 cells that hold as many distinct scores each, and the cell of each sample.
 
     Hits, whose energy is 0, have a cell of their own: the last one, which may be empty.
     """
