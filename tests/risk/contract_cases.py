@@ -9,7 +9,7 @@ from bathyscope.risk.estimators.splitting import Splitting
 
 CASES: dict[str, Estimator] = {
     "naive": Naive(),
-    "splitting": Splitting(n_particles=50, n_moves=4),
+    "splitting": Splitting(n_particles=50, n_moves=4, n_runs=6),
     "ITGIS": ITGIS(batch=16),
     "cross-entropy": CrossEntropy(n_rounds=3, patience=1),
     "MHIS": MHIS(n_chains=4, n_particles=20, patience=1),

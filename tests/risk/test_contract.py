@@ -24,7 +24,7 @@ from bathyscope.risk.problem import Problem
 from bathyscope.risk.run import estimate
 
 each = pytest.mark.parametrize("name", CASES)
-FORWARDS = 600
+FORWARDS = 500
 
 
 def common() -> tuple[Problem, float]:
