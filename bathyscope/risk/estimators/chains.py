@@ -8,14 +8,14 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-N_RESAMPLES = 100
+N_RESAMPLES = 50
 """Of the chains, for the interval."""
 APART = 1.2
 """R-hat of the hits beyond which chains disagree."""
 
 
 def chain_draws(n_chains: int) -> Int[NDArray[np.int64], "R C"]:
-    """How often each chain is taken when as many are drawn with replacement; 100 draws, the same ones always."""
+    """How often each chain is taken when as many are drawn with replacement; 50 draws, the same ones always."""
     return np.random.default_rng(0).multinomial(n_chains, np.full(n_chains, 1 / n_chains), size=N_RESAMPLES)
 
 

@@ -40,7 +40,8 @@ class Harmonic:
 
     def step(self) -> bool:
         """One move of every chain."""
-        if self._look.ledger.spent + self._look.ledger.remembered > self._most_looks:
+        looks = self._look.ledger.spent + self._look.ledger.remembered
+        if looks > self._most_looks:
             return False
         try:
             score_C = self._look.at(self._rows_CS).score_N if self._score_C is None else self._score_C
@@ -51,7 +52,7 @@ class Harmonic:
         goes_C = torch.rand(len(score_C), generator=self._generator, dtype=torch.float64).log() < move.log_accept_N
         self._rows_CS = torch.where(goes_C[:, None], move.rows_NC, self._rows_CS)
         self._score_C = torch.where(goes_C, move.score_N, score_C)
-        if self._look.ledger.spent >= self._burnt:
+        if looks >= self._burnt:
             self._scores.append(self._score_C)
         return True
 

@@ -48,7 +48,7 @@ class MHIS:
     temperature: float = 1.0
     """T of the harmonic form, in units of the score."""
     burn_in: float = 1 / 3
-    """Share of the budget that the harmonic form spends before it counts."""
+    """Looks, as a share of the budget, before the harmonic form counts."""
     patience: int = 4
     """Looks, remembered ones too, that end a run, as a multiple of the budget: a small space is soon all known."""
 

@@ -44,7 +44,7 @@ def free_energies(
         if new_value < value:
             f_K = newton_K
         else:
-            fixed_K = f_K - np.log(expected_K / pool.n_K)
+            fixed_K = f_K - np.log(np.maximum(expected_K, 1e-300) / pool.n_K)
             f_K = fixed_K - fixed_K[0]
             new_value, new_share_UK = _objective(pool, beta_K, f_K)
         value, share_UK = new_value, new_share_UK

@@ -19,8 +19,9 @@ from torch import Tensor
 from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.chains import APART, chain_draws, r_hat, spread_interval
 from bathyscope.risk.estimators.pool import Pool, free_energies, log_weight
+from bathyscope.risk.tails import clopper_pearson
 
-MOST_CELLS = 1000
+MOST_CELLS = 500
 """Scores are pooled in so many cells at most, hits in one of their own."""
 
 
@@ -60,15 +61,14 @@ class Sweeps:
         beta_K = self.beta_K[:n_rungs].numpy()
         f_K = free_energies(pool, beta_K, start_K=-self.log_z_K[:n_rungs].numpy())
         p = float(mass_C.mean()) + math.exp(log_weight(pool, beta_K, f_K, score=0.0)) * float(rest_C.sum())
-        upper = self._upper(float(f_K[-1]), level)
         hit_TC = torch.stack([energies[0, n_rungs - 1] >= 0 for energies in self.energies])
         is_mixed = n_rungs <= self.n_mixing and r_hat(hit_TC) <= APART
         flags: tuple[Flag, ...] = () if is_mixed else ("not_mixed",)
         if p == 0:
-            return Figures(log_p=-math.inf, log_low=-math.inf, log_high=upper, flags=(*flags, "no_hits"))
+            return Figures(log_p=-math.inf, log_low=-math.inf, log_high=self._nothing(level), flags=(*flags, "no_hits"))
         estimates = self._resampled(pool, count_CU, f_K, mass_C, rest_C)
         half = spread_interval(estimates, p, n=self.n_chains, level=level)
-        high = float(np.logaddexp(math.log(p) + half, upper))  # what no chain saw may still be there
+        high = float(np.logaddexp(math.log(p) + half, self._unseen(float(f_K[-1]), level)))
         return Figures(
             log_p=math.log(p),
             log_low=math.log(p) - half,
@@ -122,14 +122,17 @@ class Sweeps:
             estimates.append(float(times_C @ mass_C) / self.n_chains + math.exp(log_hit) * float(times_C @ rest_C))
         return estimates
 
-    def _upper(self, f: float, level: float) -> float:
-        """What independent rows of the coldest rung, as many as there are chains, cannot exclude when none shows it."""
-        share = 1 - (1 - level) ** (1 / self.n_chains)
-        return min(0.0, math.log(share) - f)
+    def _unseen(self, f: float, level: float) -> float:
+        """What may be there and no chain saw: a share of the coldest rung that as many independent rows would miss."""
+        return min(0.0, math.log(clopper_pearson(0, self.n_chains, level=level)[1]) - f)
+
+    def _nothing(self, level: float) -> float:
+        """Without hits: what the rows of the law itself cannot exclude."""
+        return math.log(clopper_pearson(0, len(self.energies) * self.n_chains, level=level)[1])
 
 
 def cells(energy_X: Float[Tensor, "*X"]) -> tuple[Float[Tensor, " U"], Int[Tensor, "*X"]]:
-    """Scores of at most 1,000 cells that hold as many distinct scores each, and the cell of each sample.
+    """Scores of at most 500 cells that hold as many distinct scores each, and the cell of each sample.
 
     Hits, whose energy is 0, have a cell of their own: the last one, which may be empty.
     """

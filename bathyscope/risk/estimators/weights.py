@@ -1,8 +1,9 @@
 """`Weights`: what rounds of weighed rows say of a probability, each round beside what was known before it.
 
 Before a round the rows seen so far contribute exactly `mass`, the sum of P(x) · P(event | x). The round is asked for
-the rest only: its estimate is `mass` plus the mean weight of its hits that were not seen before. Whatever the earlier rounds
-were, its expectation is the probability (a martingale), so the mean over rounds is unbiased when their number was fixed.
+the rest only: its estimate is `mass` plus the mean weight of its hits that were not seen before. Whatever the earlier
+rounds were, its expectation is the probability (a martingale): the mean over rounds is unbiased when their number was
+fixed.
 """
 
 import math
@@ -47,7 +48,7 @@ class Weights:
         *,
         mass: float,
     ) -> None:
-        """One round: weights, P(event | x), which rows had not been seen before it, and what those that had contribute."""
+        """One round: weights, P(event | x), which rows were new to it, and what those seen before contribute."""
         counts_N = is_new_N & (value_N > 0)
         log_new_M = log_w_N[counts_N] + value_N[counts_N].log()
         log_rest = float(log_new_M.logsumexp(0)) - math.log(len(log_w_N)) if len(log_new_M) else -math.inf

@@ -21,14 +21,20 @@ SMALL = MHIS(n_chains=8, n_particles=32, patience=1)
 
 
 def of(event: ArgmaxToken | LogitMargin, method: MHIS = SMALL, *, forward: int = 800, seed: int = 0) -> Estimate:
-    world = enumerable()
+    world = enumerable(1)
     problem = Problem(model=world.model, inputs=world.law, event=event)
     return estimate(problem, method, Budget(forward=forward), seed=seed, level=0.9)
 
 
+def several_ways() -> list[ArgmaxToken]:
+    """Events rarer than one in a thousand that at least five of the thousand inputs show."""
+    world = enumerable(1)
+    return [event for event in world.rare(1e-5, 1e-3) if int((world.margin_NV[:, event.token] >= 0).sum()) >= 5]
+
+
 def test_rare_tokens_are_found_and_their_probability_is_within_the_interval() -> None:
-    world = enumerable()
-    for event in world.rare(1e-6, 1e-3):
+    world = enumerable(1)
+    for event in several_ways():
         found, truth = of(event), float(world.p_V[event.token])
         assert abs(found.log10_p - math.log10(truth)) < 0.3
         assert found.interval[0] <= truth <= found.interval[1]
@@ -36,29 +42,30 @@ def test_rare_tokens_are_found_and_their_probability_is_within_the_interval() ->
 
 @pytest.mark.parametrize("gradients", [0.0, 0.5])
 def test_weights_alone_come_near_the_truth_on_average(gradients: float) -> None:
-    world = enumerable()
-    token = int((world.p_V - 1e-3).abs().argmin())
+    world = enumerable(1)
+    token = int((world.p_V - 2e-3).abs().argmin())
     method = MHIS(n_chains=8, n_particles=32, exact=False, gradients=gradients, patience=1)
-    found = [of(ArgmaxToken(token), method, forward=2000, seed=seed).p for seed in range(6)]
-    assert sum(found) / 6 == pytest.approx(float(world.p_V[token]), rel=0.35)
+    found = [of(ArgmaxToken(token), method, forward=700, seed=seed).p for seed in range(5)]
+    assert sum(found) / 5 == pytest.approx(float(world.p_V[token]), rel=0.35)
 
 
 def test_the_harmonic_form_survives_temperatures_that_overflow() -> None:
-    found = of(ArgmaxToken(3), MHIS(form="harmonic", n_chains=8, temperature=1e-3, patience=1))
+    common = int(enumerable(1).p_V.argmax())
+    found = of(ArgmaxToken(common), MHIS(form="harmonic", n_chains=8, temperature=1e-3, patience=1))
     assert math.isfinite(found.figures.log_p) and found.p <= 1
 
 
 def test_the_harmonic_form_knows_a_common_event() -> None:
-    world = enumerable()
+    world = enumerable(1)
     token = int(world.p_V.argmax())
-    found = of(ArgmaxToken(token), MHIS(form="harmonic", n_chains=16, temperature=4.0, patience=1), forward=6000)
+    found = of(ArgmaxToken(token), MHIS(form="harmonic", n_chains=16, temperature=4.0, patience=2), forward=1500)
     assert found.p == pytest.approx(float(world.p_V[token]), rel=0.3)
 
 
 def test_an_impossible_event_is_not_zero_for_sure() -> None:
     found = of(LogitMargin(3, (4,), gap=1e6))
     assert found.p == 0 and "no_hits" in found.flags
-    assert 0 < found.interval[1] < 1
+    assert 0 < found.interval[1] < 0.1, "the law's own rows exclude more"
 
 
 def test_what_was_found_before_an_interruption_in_the_pilot_is_a_lower_bound() -> None:

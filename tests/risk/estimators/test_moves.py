@@ -22,7 +22,7 @@ def look_at(world: Enumerable) -> Look:
 
 MOVERS = {
     "blind": (lambda look: Blind(look, uniform=0.3, pairs=0.4), energy),
-    "informed": (lambda look: Informed(look), energy),
+    "informed": (Informed, energy),
     "informed, full pull, score as it is": (lambda look: Informed(look, pull=1.0, energy=as_it_is), as_it_is),
 }
 
@@ -45,7 +45,7 @@ def test_one_move_leaves_the_law_as_it_was(name: str) -> None:
 
 
 def chi_square(seen_N: Tensor, share_N: Tensor) -> float:
-    """Standard deviations by which the counts of the 30 likeliest rows differ from their shares more than they should."""
+    """Standard deviations by which counts of the 30 likeliest rows differ from their shares more than they should."""
     top = share_N.argsort(descending=True)[:30]
     statistic = float((N * (seen_N[top] - share_N[top]) ** 2 / share_N[top]).sum())
     return (statistic - 30) / math.sqrt(60)

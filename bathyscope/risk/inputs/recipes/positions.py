@@ -25,7 +25,7 @@ class Position(NamedTuple):
 
 
 def count_tokens(texts: Iterable[str], tokenizer: Any) -> Int[Tensor, " V"]:
-    """How often each token occurs in these texts, each between the tokens that begin and end a text if there are such."""
+    """How often each token occurs in these texts, each between the tokens that begin and end a text (if any)."""
     count_V = torch.zeros(len(tokenizer), dtype=torch.int64)
     ends = [[token] if token is not None else [] for token in (tokenizer.bos_token_id, tokenizer.eos_token_id)]
     for text in texts:

@@ -50,7 +50,7 @@ def spanish_law(
 
 
 def icl_law(tokenizer: Any, count_V: Int[Tensor, " V"]) -> ProductTokens:
-    """`A for Apple R for River …`: nine random words, then a random letter and ` for`; `count_V` of English text."""
+    """`A for Apple R for River …` with nine random words, then a letter and ` for`; `count_V` of English text."""
     texts, behind = texts_of_tokens(tokenizer), alike([word(" for", tokenizer)])
     positions: list[Position] = [start(tokenizer)]
     for number, letter in enumerate(PATTERN):
