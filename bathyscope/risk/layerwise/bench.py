@@ -120,13 +120,16 @@ def _parts(settings: LayerwiseBench) -> dict[str, Callable[[], Any]]:
 def _studies(settings: LayerwiseBench) -> dict[str, Callable[[int], dict[str, Figures]]]:
     """Name of each study of random networks → what it finds for a seed."""
     width, turns = settings.width, settings.turns
-    kinds: list[tuple[int, Activation]] = [(depth, "relu") for depth in settings.depths]
-    kinds += [(depth, "gelu") for depth in settings.gelu_depths]
+    depths: dict[Activation, tuple[int, ...]] = {"relu": settings.depths, "gelu": settings.gelu_depths}
     found: dict[str, Callable[[int], dict[str, Figures]]] = {}
-    for n_hidden, activation in kinds:
-        case = MeanCase(n_hidden=n_hidden, activation=activation, n_truth=_whole(settings.truth_layers // n_hidden))
-        name = f"{MEANS}, {n_hidden} hidden {activation} layers"
-        found[name] = lambda seed, case=case, name=name: {name: study_means(case, width=width, seed=seed, turns=turns)}
+    for activation, of_activation in depths.items():
+        for n_hidden in of_activation:
+            n_truth = _whole(settings.truth_layers // n_hidden)
+            name = f"{MEANS}, {n_hidden} hidden {activation} layers"
+            case = MeanCase(n_hidden=n_hidden, activation=activation, n_truth=n_truth)
+            found[name] = lambda seed, case=case, name=name: {
+                name: study_means(case, width=width, seed=seed, turns=turns)
+            }
     tails = TailCase(n_hidden=settings.tail_layers, thresholds=settings.thresholds, n_truth=_whole(settings.tail_truth))
     found[TAILS] = lambda seed: study_tails(tails, width=width, seed=seed, turns=turns)
     claims = ClaimCase(n_hidden=settings.tail_layers, asked=(4, width))

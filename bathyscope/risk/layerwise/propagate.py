@@ -9,7 +9,7 @@ and covariances. With c_p(i) = E ∂^p F(Z_i), F a function of one neuron, corre
 
 With F and G powers of f - E f, f the activation, this gives every cumulant in which two neurons occur. Third cumulants
 of three different neurons are the leading trees: κ_ijk a_1(i) a_1(j) a_1(k) and a_2(i) a_1(j) a_1(k) Σ_ij Σ_ik in
-three orders. The error in a mean falls as width^(-order/2) for random weights, and grows with depth.
+three orders. For random weights the paper has mean square errors that fall as width^-order; they grow with depth.
 """
 
 import math

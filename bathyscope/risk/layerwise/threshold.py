@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bathyscope.errors import ConfigError
-from bathyscope.risk.layerwise.moments import Singles
 from bathyscope.risk.layerwise.network import Dense, Network, as_network
 from bathyscope.risk.layerwise.propagate import propagate_singly
 from bathyscope.risk.layerwise.tails import tail
@@ -37,15 +36,9 @@ def threshold_probability(network: Network | nn.Sequential, threshold: float) ->
     The last layer is linear, or ReLU with a threshold from 0 on, which is the same event. Raises ConfigError for
     another last layer, a threshold that is not finite, or an output without variance.
     """
-    linear = with_linear_end(as_network(network), threshold)
-    return exceedance(propagate_singly(linear, order=3), threshold, below=propagate_singly(linear, order=2))
-
-
-def exceedance(z: Singles, threshold: float, *, below: Singles) -> Exceedance:
-    """The same from cumulants of the outputs, and of the order below."""
-    found, before = (tail(each, torch.tensor([threshold], dtype=torch.float64)) for each in (z, below))
-    indicator_D = (found.log_p_BD - before.log_p_BD)[0].abs()
-    return Exceedance(found.log_p_BD[0], indicator_D, found.is_clamped_D)
+    linear, levels_B = with_linear_end(as_network(network), threshold), torch.tensor([threshold], dtype=torch.float64)
+    before, found = (tail(propagate_singly(linear, order=order), levels_B) for order in (2, 3))
+    return Exceedance(found.log_p_BD[0], (found.log_p_BD - before.log_p_BD)[0].abs(), found.is_clamped_D)
 
 
 def with_linear_end(network: Network, threshold: float) -> Network:
