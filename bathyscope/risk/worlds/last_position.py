@@ -1,4 +1,4 @@
-"""Next-token logits of a one-layer GPT-2 under a product law, hundreds of times faster than its forward.
+"""Next-token logits of a one-layer GPT-2 under a product law, without its forward.
 
 With one layer, keys and values depend on position and token alone. The law has few of them, so attention is a look-up:
 one row of the MLP and of the unembedding is all that a sample costs. The network's own forward is the reference.
@@ -79,7 +79,7 @@ def _alias(law: ProductTokens) -> _Alias:
     for keep_K, other_K, log_p_K in zip(keep_CK, other_CK, law.log_p, strict=True):
         n = len(log_p_K)
         left_K = log_p_K.exp().numpy() * n
-        for _ in range(n - 1):  # each round fills one column from the fullest option, in any order
+        for _ in range(n - 1):  # fill the emptiest open column from the fullest option, and close it
             open_K = np.flatnonzero(keep_K[:n] == 1)
             poor, rich = open_K[left_K[open_K].argmin()], open_K[left_K[open_K].argmax()]
             if poor == rich or left_K[poor] >= 1:
