@@ -96,6 +96,12 @@ def test_witnesses_show_the_event():
     assert log_p == sorted(log_p, reverse=True)
 
 
+def test_an_estimate_names_its_dictionary_by_digest():
+    estimator = ShuffledCodes(dictionary=coordinates(), n_drawn=200)
+    (found,) = estimate_many(enumerable_model(), enumerable_law(), [ArgmaxToken(1)], estimator, Budget(forward=100))
+    assert found.settings == {"dictionary": coordinates().digest, "block_size": 1, "n_drawn": 200}
+
+
 def test_naive_sampling_of_a_drawn_token_is_shared_too():
     law, model = enumerable_law(), enumerable_model()
     events = [TokenProbability(t, temperature=2.0) for t in (3, 9)]

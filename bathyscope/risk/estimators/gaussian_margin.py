@@ -58,11 +58,8 @@ class GaussianMargin:
             return share_of_hits(n_hits, n, level=level, flags=("model_bias",))
         centre = score_N.mean()
         powers_N2 = np.stack([score_N - centre, (score_N - centre) ** 2], axis=1)
-
-        def log_p(counts_RN: Array) -> Array:
-            return self._log_tail(counts_RN @ powers_N2 / n, centre)
-
-        low, high = percentiles(over_resamples(n, log_p, seed), level)
+        log_p_R = over_resamples(n, lambda counts_RN: self._log_tail(counts_RN @ powers_N2 / n, centre), seed)
+        low, high = percentiles(log_p_R, level)
         return Figures(
             log_p=float(self._log_tail(powers_N2.mean(0)[None], centre)[0]),
             log_low=low,

@@ -36,7 +36,7 @@ def _pairs(codes: Codes) -> list[tuple[int, int]]:
 
     n, k = codes.values_NK.shape
     entries = (codes.values_NK.double().flatten().numpy(), codes.indices_NK.flatten().numpy(), np.arange(n + 1) * k)
-    table_NF = csr_array(entries, shape=(n, codes.n_features))
+    table_NF = csr_array(entries, shape=(n, codes.n_features), copy=True)  # what follows works in place
     table_NF.sum_duplicates()
     table_NF.eliminate_zeros()
     mean_F = np.asarray(table_NF.sum(axis=0)).ravel() / n

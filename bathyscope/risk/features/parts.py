@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dictionary import Dictionary
 
 MOST_UNIFORMS = 1 << 22
@@ -61,9 +62,10 @@ class Parts:
         return entry_E.new_zeros(len(self.block_A)).index_add(0, atom_E, entry_E)
 
 
-def parts_of(dictionary: Dictionary, x_ND: Float[Tensor, "N D"], blocks: Sequence[Sequence[int]]) -> Parts:
-    """The parts of these activations; `blocks` holds each feature of the dictionary once."""
-    codes = dictionary.encode(x_ND)
+def parts_of(
+    dictionary: Dictionary, codes: Codes, x_ND: Float[Tensor, "N D"], blocks: Sequence[Sequence[int]]
+) -> Parts:
+    """The parts of these activations, whose codes these are; `blocks` holds each feature of the dictionary once."""
     place_F = torch.empty(codes.n_features, dtype=torch.int64)
     for number, features in enumerate(blocks):
         place_F[list(features)] = number

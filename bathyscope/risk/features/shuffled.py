@@ -84,7 +84,8 @@ class ShuffledCodes:
         if len(x_ND) < 2:
             return [share_of_hits(0, 0, level=level, flags=("model_bias",)) for _ in tokens]
         x_ND, dictionary = x_ND.cpu(), self.dictionary.to("cpu")
-        parts = parts_of(dictionary, x_ND, correlated_blocks(dictionary.encode(x_ND), self.block_size))
+        codes = dictionary.encode(x_ND)
+        parts = parts_of(dictionary, codes, x_ND, correlated_blocks(codes, self.block_size))
         way_out = WayOut(head.weight_VD.double().cpu(), head.bias_V.double().cpu())
         n_hits_V = way_out.likeliest(x_ND.double()).bincount(minlength=len(way_out.bias_V)).tolist()
         found: list[Figures] = []

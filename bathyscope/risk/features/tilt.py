@@ -61,17 +61,25 @@ def _solved(parts: Parts, G_JD: Tensor, h_J: Tensor, start_J: Array) -> tuple[Ti
     """The tilt for these rivals alone, and their multipliers."""
     from scipy.optimize import minimize
 
-    def value_and_slope(share_J: Array) -> tuple[float, Array]:
-        leaf_J = torch.from_numpy(share_J.copy()).requires_grad_()
-        value = tilted(parts, leaf_J @ G_JD).log_moment + leaf_J @ h_J
-        (slope_J,) = torch.autograd.grad(value, leaf_J)
-        return float(value.detach()), slope_J.numpy()
-
-    options = {"maxfun": MOST_LOOKS, "ftol": 1e-9, "gtol": 1e-5}
-    bounds = [(0, None)] * len(start_J)
-    found = minimize(value_and_slope, start_J, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    found = minimize(
+        _dual,
+        start_J,
+        args=(parts, G_JD, h_J),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, None)] * len(start_J),
+        options={"maxfun": MOST_LOOKS, "ftol": 1e-9, "gtol": 1e-5},
+    )
     is_reached = bool(found.jac.min() > -SHORT)  # the slope is what the tilted mean has of each margin
     return Tilt(torch.from_numpy(found.x) @ G_JD, -float(found.fun), is_reached), found.x
+
+
+def _dual(share_J: Array, parts: Parts, G_JD: Tensor, h_J: Tensor) -> tuple[float, Array]:
+    """K(Gᵀλ) + λ·h and its slope in λ."""
+    leaf_J = torch.from_numpy(share_J.copy()).requires_grad_()
+    value = tilted(parts, leaf_J @ G_JD).log_moment + leaf_J @ h_J
+    (slope_J,) = torch.autograd.grad(value, leaf_J)
+    return float(value.detach()), slope_J.numpy()
 
 
 def _deviations(parts: Parts, G_JD: Tensor) -> Float[Tensor, " J"]:

@@ -35,3 +35,11 @@ def test_features_that_exclude_each_other_are_paired_too():
     fires_N = torch.rand(400, generator=torch.Generator().manual_seed(0)) < 0.3
     codes_NF = torch.stack([fires_N, ~fires_N, torch.arange(400) % 3 == 0], dim=1).float()
     assert sorted(correlated_blocks(Codes.from_dense(codes_NF), 2)) == [[0, 1], [2]]
+
+
+def test_the_codes_stay_as_they_are():
+    codes = planted()
+    values_NK, indices_NK = codes.values_NK.clone(), codes.indices_NK.clone()
+    correlated_blocks(codes, 2)
+    assert torch.equal(codes.values_NK, values_NK)
+    assert torch.equal(codes.indices_NK, indices_NK)

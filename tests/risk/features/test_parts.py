@@ -24,7 +24,7 @@ def small() -> tuple[Parts, torch.Tensor, Dictionary]:
     )
     dictionary = Dictionary(weights=weights, rule=Positive(), subtract_b_dec=True)
     x_ND = torch.randn(N, D, generator=generator)
-    return parts_of(dictionary, x_ND, BLOCKS), x_ND, dictionary
+    return parts_of(dictionary, dictionary.encode(x_ND), x_ND, BLOCKS), x_ND, dictionary
 
 
 def all_sums(x_ND: torch.Tensor, dictionary: Dictionary) -> torch.Tensor:
