@@ -63,7 +63,7 @@ class Estimate:
     """The number and its interval."""
     level: float
     """Nominal probability that the interval covers the truth."""
-    cost: Mapping[str, float]
+    cost: Mapping[str, int | float]
     """`forward`, `backward`, `prompt_tokens`, `generated_tokens`, `remembered`, `spent`, `seconds`."""
     seed: int
     """Of every draw."""

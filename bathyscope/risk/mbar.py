@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bathyscope.errors import ConfigError
 
 MOST_ROUNDS = 10_000
+ROUNDING = 1e-13
 TOLERANCE = 1e-10
 """Largest change of a normaliser's logarithm in the last round."""
 
@@ -42,20 +43,53 @@ def mbar(energy_KN: Float[NDArray[np.float64], "K N"], n_K: Int[NDArray[np.int64
         raise ConfigError("a sample has energy NaN, or no sampled state can reach it")
     if np.isposinf(energy_KN).all(axis=1).any():
         raise ConfigError("a state can reach none of the samples; put a state between it and its neighbour")
-    log_n_S = np.log(n_K[sampled])
     f_K = np.zeros(len(n_K))
     for _ in range(MOST_ROUNDS):
-        log_mix_N = _log_sum((log_n_S + f_K[sampled])[:, None] - energy_KN[sampled], axis=0)
+        log_mix_N = _log_mix(f_K, energy_KN, n_K)
         new_K = -_log_sum(-energy_KN - log_mix_N, axis=1)
-        new_K -= new_K[0]
-        change, f_K = float(np.abs(new_K - f_K).max()), new_K
-        if change < TOLERANCE:
+        if np.abs(new_K - new_K[0] - f_K).max() < TOLERANCE:
             break
-    log_mix_N = _log_sum((log_n_S + f_K[sampled])[:, None] - energy_KN[sampled], axis=0)
+        further_K = _newton(f_K, log_mix_N, energy_KN, n_K)
+        f_K = further_K if _is_better(further_K, new_K, energy_KN, n_K) else new_K
+        f_K = f_K - f_K[0]
     log_weight_N = -energy_KN[0] - log_mix_N
     return Pooled(-f_K, log_weight_N - _log_sum(log_weight_N, axis=0))
 
 
+def _log_mix(f_K: NDArray[np.float64], energy_KN: NDArray[np.float64], n_K: NDArray[np.int64]) -> NDArray[np.float64]:
+    """log Σ_j n_j exp(f_j - u_j(x_n)) of each sample."""
+    sampled = n_K > 0
+    return _log_sum((np.log(n_K[sampled]) + f_K[sampled])[:, None] - energy_KN[sampled], axis=0)
+
+
+def _newton(
+    f_K: NDArray[np.float64], log_mix_N: NDArray[np.float64], energy_KN: NDArray[np.float64], n_K: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Newton's step of the sampled states towards samples that they explain in the numbers in which they drew them."""
+    sampled, further_K = n_K > 0, f_K.copy()
+    part_SN = n_K[sampled, None] * np.exp(f_K[sampled, None] - energy_KN[sampled] - log_mix_N)
+    explained_S = part_SN.sum(1)
+    hessian_SS = np.diag(explained_S) - part_SN @ part_SN.T
+    step_S = np.linalg.lstsq(hessian_SS[1:, 1:], (n_K[sampled] - explained_S)[1:], rcond=None)[0]
+    further_K[np.flatnonzero(sampled)[1:]] += step_S
+    further_K[~sampled] = -_log_sum(-energy_KN[~sampled] - _log_mix(further_K, energy_KN, n_K), axis=1)
+    return further_K
+
+
+def _is_better(
+    one_K: NDArray[np.float64], other_K: NDArray[np.float64], energy_KN: NDArray[np.float64], n_K: NDArray[np.int64]
+) -> bool:
+    """Whether the convex function that both kinds of step lower is lower here, but for rounding.
+
+    Σ_n log Σ_j n_j exp(f_j - u_j(x_n)) - Σ_j n_j f_j
+    """
+    ends = [float(_log_mix(f_K, energy_KN, n_K).sum() - n_K @ f_K) for f_K in (one_K, other_K)]
+    return ends[0] <= ends[1] + ROUNDING * abs(ends[1])
+
+
 def _log_sum(values: NDArray[np.float64], *, axis: int) -> NDArray[np.float64]:
     """Logarithm of the sum of exponentials along one axis; minus infinity for a sum of zeros."""
-    return np.asarray(np.logaddexp.reduce(values, axis=axis), dtype=np.float64)
+    top = values.max(axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.exp(values - top).sum(axis=axis)) + top.squeeze(axis))

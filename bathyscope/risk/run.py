@@ -10,12 +10,15 @@ import torch
 from bathyscope.errors import ConfigError
 from bathyscope.risk.budget import Budget, BudgetSpent, Ledger
 from bathyscope.risk.estimate import Estimate, Figures
-from bathyscope.risk.estimators.estimator import Estimator, Need, Run
+from bathyscope.risk.estimators.estimator import Estimator, Need, Run, WritingEstimator
 from bathyscope.risk.events.logit import ArgmaxToken
 from bathyscope.risk.inputs.product import ProductTokens
 from bathyscope.risk.look import Look
-from bathyscope.risk.problem import Problem
+from bathyscope.risk.problem import Problem, WrittenProblem
+from bathyscope.risk.written_look import WrittenLook
 
+PLAIN = (bool, int, float, str, type(None))
+"""What a report can hold of an estimator's settings."""
 Check = tuple[Callable[[Problem], bool], str]
 
 _CHECKS: Mapping[Need, Check] = {
@@ -27,8 +30,8 @@ _CHECKS: Mapping[Need, Check] = {
 
 
 def estimate(
-    problem: Problem,
-    estimator: Estimator,
+    problem: Problem | WrittenProblem,
+    estimator: Estimator | WritingEstimator,
     budget: Budget | None = None,
     *,
     seed: int = 0,
@@ -43,12 +46,11 @@ def estimate(
     """
     if not 0 < level < 1:
         raise ConfigError(f"level is {level}, expected a probability such as 0.95")
-    require(problem, estimator)
-    look = Look(problem, budget or Budget(), batch_size=batch_size)
-    run = estimator.begin(look, torch.Generator().manual_seed(seed))
-    figures = _finish(run, level)
+    generator = torch.Generator().manual_seed(seed)
+    look, run = _begun(problem, estimator, budget or Budget(), batch_size, generator)
+    figures = finish(run, level)
     return Estimate(
-        problem=f"{problem.event.name} | {problem.inputs.name}, {problem.model.name}",
+        problem=problem.name,
         method=estimator.name,
         figures=figures,
         level=level,
@@ -57,6 +59,25 @@ def estimate(
         settings=settings_of(estimator),
         witnesses=look.witnesses(),
     )
+
+
+def _begun(
+    problem: Problem | WrittenProblem,
+    estimator: Estimator | WritingEstimator,
+    budget: Budget,
+    batch_size: int,
+    generator: torch.Generator,
+) -> tuple[Look | WrittenLook, Run]:
+    """The look at the problem, and the estimator at work on it."""
+    if isinstance(problem, WrittenProblem) and isinstance(estimator, WritingEstimator):
+        texts = WrittenLook(problem, budget, batch_size=batch_size)
+        return texts, estimator.begin_written(texts, generator)
+    if isinstance(problem, Problem) and isinstance(estimator, Estimator):
+        require(problem, estimator)
+        look = Look(problem, budget, batch_size=batch_size)
+        return look, estimator.begin(look, generator)
+    kinds = "inputs, not of written texts" if isinstance(problem, WrittenProblem) else "written texts, not of inputs"
+    raise ConfigError(f"{estimator.name} estimates events of {kinds}: choose another estimator, such as naive")
 
 
 def require(problem: Problem, estimator: Estimator) -> None:
@@ -70,7 +91,7 @@ def require(problem: Problem, estimator: Estimator) -> None:
             )
 
 
-def cost(ledger: Ledger) -> dict[str, float]:
+def cost(ledger: Ledger) -> dict[str, int | float]:
     """The ledger as figures."""
     return {
         "forward": ledger.forward,
@@ -83,17 +104,20 @@ def cost(ledger: Ledger) -> dict[str, float]:
     }
 
 
-def settings_of(estimator: Estimator) -> dict[str, Any]:
+def settings_of(estimator: Estimator | WritingEstimator) -> dict[str, Any]:
     """The estimator's settings, those that are plain values."""
     if not dataclasses.is_dataclass(estimator):
         return {}
     values = {field.name: getattr(estimator, field.name) for field in dataclasses.fields(estimator)}
-    return {
-        name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple, type(None)))
-    }
+    return {name: value for name, value in values.items() if all(isinstance(each, PLAIN) for each in _members(value))}
 
 
-def _finish(run: Run, level: float) -> Figures:
+def _members(value: Any) -> tuple[Any, ...]:
+    """A tuple's values, or the value by itself."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def finish(run: Run, level: float) -> Figures:
     """Step until there is nothing to do, to pay with, or a hand on the keys; then look once at what is known."""
     interrupted = False
     try:

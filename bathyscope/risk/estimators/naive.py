@@ -4,12 +4,15 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from bathyscope.risk.estimate import Figures, Flag
+from bathyscope.risk.estimate import Figures
 from bathyscope.risk.estimators.estimator import Need, Run
 from bathyscope.risk.inputs.law import draw
-from bathyscope.risk.look import Look
+from bathyscope.risk.look import Look, Seen, concatenated
 from bathyscope.risk.tails import clopper_pearson, weighed
+from bathyscope.risk.written_look import WrittenLook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,45 +30,66 @@ class Naive:
         return frozenset()
 
     def begin(self, look: Look, generator: torch.Generator) -> Run:
-        """Start."""
+        """Start on inputs."""
+        return _Counting(look, generator)
+
+    def begin_written(self, look: WrittenLook, generator: torch.Generator) -> Run:
+        """Start on written texts."""
         return _Counting(look, generator)
 
 
 class _Counting:
-    def __init__(self, look: Look, generator: torch.Generator) -> None:
+    def __init__(self, look: Look | WrittenLook, generator: torch.Generator) -> None:
         self._look, self._generator = look, generator
-        self._values: list[torch.Tensor] = []
+        self._seen: list[Seen] = []
 
     def step(self) -> bool:
         """One batch."""
         n = min(self._look.batch_size, self._look.room())
         if n == 0:
             return False
-        rows_NC = draw(self._look.problem.inputs, n, generator=self._generator)
-        self._values.append(self._look.at(rows_NC, remember=False).value_N)
+        if isinstance(self._look, WrittenLook):
+            written = self._look.write(n, self._generator)
+            self._seen.append(self._look.judge(written, written.log_p_N))
+        else:
+            rows_NC = draw(self._look.problem.inputs, n, generator=self._generator)
+            self._seen.append(self._look.at(rows_NC, remember=False))
         return True
 
     def figures(self, level: float) -> Figures:
-        """The share of hits so far."""
-        value_N = torch.cat(self._values) if self._values else torch.zeros(0, dtype=torch.float64)
-        n, hits_M = len(value_N), value_N[value_N > 0]
-        if self._look.problem.event.is_smooth:
-            mean = weighed(hits_M.log().numpy(), max(n, 1), level=level)
-            return Figures(
-                log_p=mean.log_mean,
-                log_low=mean.log_low,
-                log_high=min(mean.log_high, 0.0),
-                n_hits=n,
-                ess=mean.ess,
-                max_weight_share=mean.max_share,
-                pareto_k=mean.pareto_k,
-            )
-        low, high = clopper_pearson(len(hits_M), n, level=level)
-        flags: tuple[Flag, ...] = () if len(hits_M) else ("no_hits",)
-        return Figures(
-            log_p=math.log(len(hits_M) / n) if len(hits_M) else -math.inf,
-            log_low=math.log(low) if low else -math.inf,
-            log_high=math.log(high),
-            n_hits=len(hits_M),
-            flags=flags,
-        )
+        """The share of hits so far, or the mean of probabilities."""
+        return figures_of(concatenated(self._seen), is_smooth=self._look.problem.event.is_smooth, level=level)
+
+
+def figures_of(seen: Seen, *, is_smooth: bool, level: float) -> Figures:
+    """What independent rows say."""
+    if is_smooth:
+        return mean_of_probabilities(seen.score_N, level=level)
+    return share_of_hits(int((seen.value_N > 0).sum()), len(seen.value_N), level=level)
+
+
+def mean_of_probabilities(log_p_N: Float[Tensor, " N"], *, level: float) -> Figures:
+    """The mean of probabilities that are given by their logarithms."""
+    possible_M = log_p_N[log_p_N > -math.inf]
+    mean = weighed(possible_M.numpy(), max(len(log_p_N), 1), level=level)
+    return Figures(
+        log_p=mean.log_mean,
+        log_low=mean.log_low,
+        log_high=min(mean.log_high, 0.0),
+        n_hits=len(possible_M),
+        ess=mean.ess,
+        max_weight_share=mean.max_share,
+        pareto_k=mean.pareto_k,
+    )
+
+
+def share_of_hits(n_hits: int, n: int, *, level: float) -> Figures:
+    """Hits over rows, with Clopper and Pearson's interval."""
+    low, high = clopper_pearson(n_hits, n, level=level)
+    return Figures(
+        log_p=math.log(n_hits / n) if n_hits else -math.inf,
+        log_low=math.log(low) if low else -math.inf,
+        log_high=math.log(high),
+        n_hits=n_hits,
+        flags=() if n_hits else ("no_hits",),
+    )
