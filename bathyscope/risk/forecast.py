@@ -3,17 +3,22 @@
 `ψ_i = -log(-log p_i)`, `log S(ψ) = a ψ + b` over the largest, `ψ_n = (-log n - b) / a`, `p_n = exp(-exp(-ψ_n))`
 
 p_i: probability that query i elicits the output; S: share of queries with a larger ψ. Jones et al. (2025, Forecasting
-rare language model behaviors, arXiv 2502.16797). Rests on a tail of ψ that falls exponentially, which no interval covers.
+rare language model behaviors, arXiv 2502.16797). Rests on a tail of ψ that falls exponentially, no interval covers it.
 """
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
 from bathyscope.errors import ConfigError
+from bathyscope.risk.budget import Budget
+from bathyscope.risk.inputs.pool import Pool
+from bathyscope.risk.look import Look
+from bathyscope.risk.problem import Problem
 
 N_LARGEST = 10
 HALF = 0.5
@@ -94,6 +99,18 @@ def forecast(
         slope=float(a[0]),
         largest_seen=float(np.max(log_p_M)),
     )
+
+
+def elicitation(problem: Problem, *, batch_size: int = 256) -> Float[NDArray[np.float64], " M"]:
+    """For each prompt of a pool the natural logarithm of the probability that it elicits the output; one read each.
+
+    Raises ConfigError for inputs that are no pool, and for an event without a probability (SampledSequence has one).
+    """
+    if not isinstance(problem.inputs, Pool) or not problem.event.is_smooth:
+        raise ConfigError(f"{problem.name}: a forecast needs a pool of prompts and an output that is drawn from them")
+    n = len(problem.inputs.prompts)
+    look = Look(problem, Budget(forward=n), batch_size=batch_size)
+    return look.at(torch.arange(n)[:, None]).score_N.numpy()
 
 
 def psi(log_p: Float[NDArray[np.float64], " *M"]) -> Float[NDArray[np.float64], " *M"]:

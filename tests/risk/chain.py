@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -24,7 +25,7 @@ class Chain:
     n_tokens: int = 6
     ends: bool = False
     name: str = "chain"
-    prompts: Pool = Pool(prompts=((0,),), log_p=(torch.zeros(1, dtype=torch.float64),))
+    prompts: ClassVar[Pool] = Pool(prompts=((0,),), log_p=(torch.zeros(1, dtype=torch.float64),))
 
     def write(self, choices_NC, generator):
         n = len(choices_NC)
