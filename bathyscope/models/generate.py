@@ -8,7 +8,7 @@ from bathyscope.models.decoding import Draw, choose, next_logits, seeded
 from bathyscope.models.model import Model
 from bathyscope.models.prompts import chat_tokens, prompt_tokens, stop_tokens
 
-__all__ = ["Generation", "chat_tokens", "generate"]
+__all__ = ["Generation", "answer_rows", "chat_tokens", "generate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +57,23 @@ def generate(
     for first in range(0, len(rows), batch_size):
         batch = rows[first : first + batch_size]
         draws = [Draw(temperature=temperature, generator=seeded(seed, first + n)) for n in range(len(batch))]
-        answers += _answer(model, batch, max_new_tokens=max_new_tokens, draws=draws, stops=stops, use_cache=use_cache)
+        answers += answer_rows(
+            model, batch, max_new_tokens=max_new_tokens, draws=draws, stops=stops, use_cache=use_cache
+        )
     return [
         _generation(model, prompt, row, answer, stops)
         for prompt, row, answer in zip(prompts, rows, answers, strict=True)
     ]
 
 
-def _answer(
+def answer_rows(
     model: Model,
     rows: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
     draws: Sequence[Draw],
     stops: frozenset[int],
-    use_cache: bool,
+    use_cache: bool = True,
 ) -> list[list[int]]:
     """Answers to one batch of token rows. Rows that ended are fed padding until the last one ends."""
     steps = next_logits(model, rows, use_cache=use_cache)

@@ -29,12 +29,17 @@ def log_probs(model: Model, rows: Sequence[Sequence[int]], *, batch_size: int = 
 
 
 def log_probs_behind(
-    model: Model, prefix: Sequence[int], rows: Sequence[Sequence[int]], *, batch_size: int = 32
+    model: Model,
+    prefix: Sequence[int],
+    rows: Sequence[Sequence[int]],
+    *,
+    temperature: float = 1.0,
+    batch_size: int = 32,
 ) -> list[Float[Tensor, " steps"]]:
     """For each row of S token ids, S natural logarithms: entry i is log P(token i | prefix, tokens 0 … i - 1), float64.
 
-    The prefix is read once, and not at all for no rows. The reference is `log_probs` of prefix and row together. Works
-    inside steering blocks.
+    P is that of a draw at `temperature`. The prefix is read once, and not at all for no rows. The reference is
+    `log_probs` of prefix and row together. Works inside steering blocks.
     """
     found: list[Tensor] = []
     if not rows:
@@ -42,11 +47,13 @@ def log_probs_behind(
     with torch.no_grad():
         start = model.network(input_ids=torch.tensor([list(prefix)], device=model.device), use_cache=True)
         for first in range(0, len(rows), batch_size):
-            found += _behind(model, start, len(prefix), rows[first : first + batch_size])
+            found += _behind(model, start, len(prefix), rows[first : first + batch_size], temperature)
     return found
 
 
-def _behind(model: Model, start: Any, n_prefix: int, rows: Sequence[Sequence[int]]) -> list[Float[Tensor, " steps"]]:
+def _behind(
+    model: Model, start: Any, n_prefix: int, rows: Sequence[Sequence[int]], temperature: float
+) -> list[Float[Tensor, " steps"]]:
     """One batch behind the cache that `start`, the output of a read prefix, holds."""
     longest = max(map(len, rows), default=0)
     first_1V = start.logits[0, -1:]
@@ -67,21 +74,21 @@ def _behind(model: Model, start: Any, n_prefix: int, rows: Sequence[Sequence[int
         ).logits
     found: list[Tensor] = []
     for number, row in enumerate(rows):
-        own = _of_tokens(first_1V[: len(row)], row[:1])
+        own = _of_tokens(first_1V[: len(row)], row[:1], temperature)
         if len(row) > 1:
             assert logits_BSV is not None
-            own = torch.cat([own, _of_tokens(logits_BSV[number, : len(row) - 1], row[1:])])
+            own = torch.cat([own, _of_tokens(logits_BSV[number, : len(row) - 1], row[1:], temperature)])
         found.append(own)
     return found
 
 
-def _of_tokens(logits_SV: Float[Tensor, "S V"], tokens: Sequence[int]) -> Float[Tensor, " S"]:
+def _of_tokens(logits_SV: Float[Tensor, "S V"], tokens: Sequence[int], temperature: float = 1.0) -> Float[Tensor, " S"]:
     """Log-probability of a token at each position, float64 on the CPU.
 
     Exponentials as precise as the logits are, their sum in float64: a softmax in float64 takes several times as long.
     """
     tokens_S = torch.tensor(list(tokens), dtype=torch.long, device=logits_SV.device)
-    logits_SV = logits_SV.float()
+    logits_SV = logits_SV.float() if temperature == 1 else logits_SV.float() / temperature
     largest_S1 = logits_SV.amax(-1, keepdim=True)
     total_S = (logits_SV - largest_S1).exp_().sum(-1, dtype=torch.float64)
     chosen_S = (logits_SV.gather(1, tokens_S[:, None]) - largest_S1)[:, 0].double()

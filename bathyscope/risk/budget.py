@@ -14,7 +14,7 @@ class Budget:
     """An upper limit of what one estimate spends; reaching it ends the estimate, with what is known by then."""
 
     forward: int = 65_536
-    """Rows sent through the network; a row whose gradient is taken counts three."""
+    """Rows sent through the network; a row whose gradient is taken counts three, a written token one."""
     seconds: float | None = None
     """Wall-clock limit; None: none."""
 

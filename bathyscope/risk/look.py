@@ -5,7 +5,7 @@ proposed over and over. Memory: about 200 bytes a row seen, and its slopes up to
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from bathyscope.models.hooks import run
 from bathyscope.models.model import Model
 from bathyscope.risk.budget import BACKWARD, Budget, BudgetSpent, Ledger
 from bathyscope.risk.estimate import Witness
-from bathyscope.risk.events.event import Outcome
+from bathyscope.risk.events.event import Generates, Outcome
 from bathyscope.risk.events.logit import next_logits
 from bathyscope.risk.inputs.law import Law, log_prob
 from bathyscope.risk.problem import Problem
@@ -38,6 +38,12 @@ class Seen(NamedTuple):
     """How far inside the event, float64."""
     value_N: Float[Tensor, " N"]
     """P(event | input), float64."""
+
+
+def concatenated(parts: Sequence[Seen]) -> Seen:
+    """All rows in order; none for no parts."""
+    nothing = torch.zeros(0, dtype=torch.float64)
+    return Seen(*map(torch.cat, zip(Seen(nothing, nothing), *parts, strict=True)))
 
 
 class Slopes(NamedTuple):
@@ -78,6 +84,7 @@ class Look:
     def __init__(self, problem: Problem, budget: Budget, *, batch_size: int = 256) -> None:
         self.problem, self.budget, self.batch_size = problem, budget, batch_size
         self.ledger, self.memory = Ledger(), Memory()
+        self._n_generated = problem.event.n_generated if isinstance(problem.event, Generates) else 0
 
     @property
     def model(self) -> Model:
@@ -94,7 +101,7 @@ class Look:
 
     def room(self, *, with_gradient: bool = False) -> int:
         """Rows that can still be paid for."""
-        return self.ledger.left(self.budget) // (1 + BACKWARD * with_gradient)
+        return self.ledger.left(self.budget) // (1 + self._n_generated + BACKWARD * with_gradient)
 
     def at(self, choices_NC: Int[Tensor, "N C"], *, remember: bool = True) -> Seen:
         """What the model makes of each row. Raises BudgetSpent before a batch that cannot be paid for.
@@ -232,7 +239,8 @@ class Look:
         return found
 
     def _count(self, tokens_BS: Int[Tensor, "B S"]) -> None:
-        self.ledger.forward += len(tokens_BS)
+        self.ledger.forward += len(tokens_BS) * (1 + self._n_generated)
+        self.ledger.generated_tokens += len(tokens_BS) * self._n_generated
         self.ledger.prompt_tokens += tokens_BS.numel()
         progress.report("risk", self.ledger.spent, self.budget.forward, "forwards")
 

@@ -17,7 +17,7 @@ from bathyscope.risk.events.logit import ArgmaxToken, OnLogits, outcomes
 from bathyscope.risk.inputs.law import Law, draw
 from bathyscope.risk.look import MOST_WITNESSES, Look, Seen, as_witnesses
 from bathyscope.risk.problem import Problem
-from bathyscope.risk.run import cost, ended, require, settings_of, to_the_end
+from bathyscope.risk.run import cost, ended, require, require_level, settings_of, to_the_end
 
 
 def estimate_many(
@@ -37,9 +37,10 @@ def estimate_many(
     first forward, for an estimator that needs a run of its own for each event, for no events, and for events that do
     not follow from the next token's logits; otherwise as `estimate` does.
     """
+    require_level(level)
     problems = [Problem(model=model, inputs=inputs, event=event) for event in events]
     for problem in problems:
-        require(problem, estimator, level=level)
+        require(problem, estimator)
     if not problems:
         raise ConfigError("no event was given, expected at least one")
     look = Look(problems[0], budget or Budget(), batch_size=batch_size)

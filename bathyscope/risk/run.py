@@ -11,12 +11,15 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.risk.budget import Budget, BudgetSpent, Ledger
 from bathyscope.risk.estimate import Estimate, Figures
-from bathyscope.risk.estimators.estimator import Estimator, Need
+from bathyscope.risk.estimators.estimator import Estimator, Need, Run, WritingEstimator
 from bathyscope.risk.events.logit import ArgmaxToken
 from bathyscope.risk.inputs.product import ProductTokens
 from bathyscope.risk.look import Look
-from bathyscope.risk.problem import Problem
+from bathyscope.risk.problem import Problem, WrittenProblem
+from bathyscope.risk.written_look import WrittenLook
 
+PLAIN = (bool, int, float, str, type(None))
+"""What a report can hold of an estimator's settings."""
 Check = tuple[Callable[[Problem], bool], str]
 
 _CHECKS: Mapping[Need, Check] = {
@@ -28,8 +31,8 @@ _CHECKS: Mapping[Need, Check] = {
 
 
 def estimate(
-    problem: Problem,
-    estimator: Estimator,
+    problem: Problem | WrittenProblem,
+    estimator: Estimator | WritingEstimator,
     budget: Budget | None = None,
     *,
     seed: int = 0,
@@ -42,11 +45,13 @@ def estimate(
     Ctrl-C; in each case with what is known by then. Raises ConfigError, before the first forward, for a problem that
     the estimator cannot take and for a budget too small for one round; ModelError for scores that are NaN.
     """
-    require(problem, estimator, level=level)
-    look = Look(problem, budget or Budget(), batch_size=batch_size)
-    run = estimator.begin(look, torch.Generator().manual_seed(seed))
+    require_level(level)
+    generator = torch.Generator().manual_seed(seed)
+    look, run = _begun(problem, estimator, budget or Budget(), batch_size, generator)
     is_interrupted = to_the_end(run.step)
-    figures = _at_least(ended(run.figures(level), is_interrupted=is_interrupted), look.log_mass)
+    figures = ended(run.figures(level), is_interrupted=is_interrupted)
+    if isinstance(look, Look):
+        figures = _at_least(figures, look.log_mass)
     return Estimate(
         problem=problem.name,
         method=estimator.name,
@@ -59,10 +64,33 @@ def estimate(
     )
 
 
-def require(problem: Problem, estimator: Estimator, *, level: float) -> None:
-    """Raises ConfigError for a problem that lacks what the estimator needs, and for a level that is no probability."""
+def _begun(
+    problem: Problem | WrittenProblem,
+    estimator: Estimator | WritingEstimator,
+    budget: Budget,
+    batch_size: int,
+    generator: torch.Generator,
+) -> tuple[Look | WrittenLook, Run]:
+    """The look at the problem, and the estimator at work on it."""
+    if isinstance(problem, WrittenProblem) and isinstance(estimator, WritingEstimator):
+        texts = WrittenLook(problem, budget, batch_size=batch_size)
+        return texts, estimator.begin_written(texts, generator)
+    if isinstance(problem, Problem) and isinstance(estimator, Estimator):
+        require(problem, estimator)
+        look = Look(problem, budget, batch_size=batch_size)
+        return look, estimator.begin(look, generator)
+    kinds = "inputs, not of written texts" if isinstance(problem, WrittenProblem) else "written texts, not of inputs"
+    raise ConfigError(f"{estimator.name} estimates events of {kinds}: choose another estimator, such as naive")
+
+
+def require_level(level: float) -> None:
+    """Raises ConfigError for a level that is no probability."""
     if not 0 < level < 1:
         raise ConfigError(f"level is {level}, expected a probability such as 0.95")
+
+
+def require(problem: Problem, estimator: Estimator) -> None:
+    """Raises ConfigError for a problem that lacks what the estimator needs."""
     for need in sorted(estimator.needs):
         holds, what = _CHECKS[need]
         if not holds(problem):
@@ -85,15 +113,18 @@ def cost(ledger: Ledger) -> dict[str, float | int]:
     }
 
 
-def settings_of(estimator: Estimator) -> dict[str, Any]:
+def settings_of(estimator: Estimator | WritingEstimator) -> dict[str, Any]:
     """The estimator's settings that are plain values; of a dictionary its digest."""
     if not dataclasses.is_dataclass(estimator):
         return {}
     values = {field.name: getattr(estimator, field.name) for field in dataclasses.fields(estimator)}
     values = {name: value.digest if isinstance(value, Dictionary) else value for name, value in values.items()}
-    return {
-        name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple, type(None)))
-    }
+    return {name: value for name, value in values.items() if all(isinstance(each, PLAIN) for each in _members(value))}
+
+
+def _members(value: Any) -> tuple[Any, ...]:
+    """A tuple's values, or the value by itself."""
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _at_least(figures: Figures, log_mass: float) -> Figures:

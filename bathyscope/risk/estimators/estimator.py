@@ -6,6 +6,7 @@ import torch
 
 from bathyscope.risk.estimate import Figures
 from bathyscope.risk.look import Look
+from bathyscope.risk.written_look import WrittenLook
 
 Need = Literal["gradient", "tokens", "score", "argmax"]
 """What a problem must offer: a gradient of the score; one token per choice; a score that an input decides by;
@@ -41,4 +42,18 @@ class Estimator(Protocol):
 
     def begin(self, look: Look, generator: torch.Generator) -> Run:
         """Start on the problem that is looked at. Raises ConfigError when the budget is too small for one round."""
+        ...
+
+
+@runtime_checkable
+class WritingEstimator(Protocol):
+    """What every estimator of a `WrittenProblem` gives."""
+
+    @property
+    def name(self) -> str:
+        """What the estimator is called in reports."""
+        ...
+
+    def begin_written(self, look: WrittenLook, generator: torch.Generator) -> Run:
+        """Start on the texts that are looked at. Raises ConfigError when the budget is too small for one round."""
         ...

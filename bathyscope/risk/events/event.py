@@ -13,7 +13,8 @@ class Outcome(NamedTuple):
     """What one forward says of the event, for each row."""
 
     score_B: Float[Tensor, " B"]
-    """How far inside the event a row is; differentiable. At least 0 exactly for hits, unless the event is smooth."""
+    """How far inside the event a row is; differentiable. At least 0 exactly for hits; the logarithm of the value where
+    the event is smooth, which may be below the smallest float."""
     value_B: Float[Tensor, " B"]
     """P(event | input): 0 or 1 for events that the input decides, between them for sampled outputs."""
 
@@ -35,3 +36,11 @@ class Event(Protocol):
     def outcome(self, model: Model, inputs: Mapping[str, Any]) -> Outcome:
         """Scores and values of the rows of `inputs`, keyword inputs whose last column ends every row."""
         ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """An event for which the model writes: each token that it may write counts one forward, as it passes alone."""
+
+    n_generated: int
+    """Most tokens written for one input."""
