@@ -28,10 +28,10 @@ def score_rows(world: str, truths: Sequence[float], methods: Mapping[str, Sequen
         own = card(truths, estimates)
         rows += [
             _row(name, "IS loss, fitted", (own.is_fitted, own.is_fitted_low, own.is_fitted_high), own.n, world),
-            _row(name, "rms log10 error", (own.rms_log10,) * 3, own.n, world),
+            _row(name, "rms log10 error", _exact(own.rms_log10), own.n, world),
             _row(name, "zeros", _figure(own.zeros), own.n, world),
             _row(name, "coverage", _figure(own.coverage), own.n, world),
-            _row(name, "seconds", (own.seconds,) * 3, own.n, world),
+            _row(name, "seconds", _exact(own.seconds), own.n, world),
         ]
     return rows
 
@@ -81,6 +81,10 @@ def _repeated(one: Repeats) -> str:
     return (
         f"- {one.method}: {one.n} runs on an event of {one.truth:.2e}: mean / truth = {one.ratio:.3f}, t = {one.t:+.2f}"
     )
+
+
+def _exact(value: float) -> tuple[float, float, float]:
+    return value, value, value
 
 
 def _figure(share: Share) -> tuple[float, float, float]:
