@@ -1,10 +1,11 @@
 """P(output > b) by importance sampling, with inputs drawn where the propagated core expects the event: unbiased.
 
-For a nearly normal z, E[x | z = b] ≈ θ = J (b - E z)/Var z, J the mean Jacobian. Inputs come from a mixture of N(θ_o,
-I), one for each output asked about, and of N(0, I) with weight 1/10, so that no weight is above 10. All outputs share
-them:
+For a nearly normal z, E[x | z = b] ≈ θ = J (b - E z)/Var z, J the mean Jacobian. Inputs come from a mixture: N(θ, I)
+and N(θ/2, I) for each output asked about, and N(0, I) with weight 1/10, so that no weight is above 10. Where a network
+is far from linear, hits lie between 0 and θ: without the halfway ones, few of them carry most of the weight. All
+outputs share all inputs:
 
-    p̂_o = mean of w(x) 1[z_o(x) > b],   1/w(x) = 1/10 + 9/10 · mean_o exp(θ_o·x - |θ_o|²/2)
+    p̂ = mean of w(x) 1[z(x) > b],   1/w(x) = 1/10 + 9/10 · mean over shifts of exp(θ·x - |θ|²/2)
 """
 
 import math
@@ -23,6 +24,8 @@ from bathyscope.risk.layerwise.slopes import mean_jacobian
 
 PLAIN_SHARE = 0.1
 """Share of inputs from the law itself."""
+STRENGTHS = (0.5, 1.0)
+"""How far along θ inputs are drawn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,10 +44,12 @@ class Tilted:
     """Inputs that the network was run on."""
 
     def interval(self) -> tuple[Float[Tensor, " O"], Float[Tensor, " O"]]:
-        """Ends of normal 95 % intervals, within [0, 1]; with no hits the upper end is 30/n: no weight is above 10."""
+        """Ends of 95 % intervals, normal for log p; with no hits 0 and 30/n, because no weight is above 10."""
+        factor_O = torch.exp(1.96 * self.error_O / self.p_O)
         none_O = self.n_hits_O == 0
-        high_O = torch.where(none_O, 3 / PLAIN_SHARE / self.n_forward, self.p_O + 1.96 * self.error_O)
-        return (self.p_O - 1.96 * self.error_O).clamp(min=0), high_O.clamp(max=1)
+        low_O = torch.where(none_O, 0.0, self.p_O / factor_O)
+        high_O = torch.where(none_O, 3 / PLAIN_SHARE / self.n_forward, self.p_O * factor_O)
+        return low_O, high_O.clamp(max=1)
 
 
 def tilted(
@@ -65,11 +70,12 @@ def tilted(
     z = propagate_singly(network, order=2)
     reach_O = ((threshold - z.mean_D) / z.variance_D).clamp(min=0)
     theta_OI = (mean_jacobian(network, first=0) * reach_O[:, None])[asked].float()
+    shifts_CI = torch.cat([strength * theta_OI for strength in STRENGTHS])
     generator = torch.Generator().manual_seed(seed)
     sums_3O = torch.zeros(3, len(asked), dtype=torch.float64)
     for start in range(0, n, BATCH):
-        x_NI = _draw(theta_OI, min(BATCH, n - start), generator)
-        w_N = _weights(theta_OI, x_NI)
+        x_NI = _draw(shifts_CI, min(BATCH, n - start), generator)
+        w_N = _weights(shifts_CI, x_NI)
         hit_NO = (network(x_NI)[:, asked] > threshold).double()
         sums_3O += torch.stack([w_N, w_N**2, torch.ones_like(w_N)]) @ hit_NO
     first_O, second_O, hits_O = sums_3O
@@ -79,16 +85,16 @@ def tilted(
     return Tilted(p_O, error_O, hits_O.long(), effective_O, n)
 
 
-def _draw(theta_OI: Float[Tensor, "O I"], n: int, generator: torch.Generator) -> Float[Tensor, "N I"]:
+def _draw(shifts_CI: Float[Tensor, "C I"], n: int, generator: torch.Generator) -> Float[Tensor, "N I"]:
     """Inputs from the mixture."""
-    component_N = torch.randint(len(theta_OI), (n,), generator=generator)
+    component_N = torch.randint(len(shifts_CI), (n,), generator=generator)
     is_tilted_N = torch.rand(n, generator=generator) >= PLAIN_SHARE
-    return torch.randn(n, theta_OI.shape[1], generator=generator) + theta_OI[component_N] * is_tilted_N[:, None]
+    return torch.randn(n, shifts_CI.shape[1], generator=generator) + shifts_CI[component_N] * is_tilted_N[:, None]
 
 
-def _weights(theta_OI: Float[Tensor, "O I"], x_NI: Float[Tensor, "N I"]) -> Float[Tensor, " N"]:
+def _weights(shifts_CI: Float[Tensor, "C I"], x_NI: Float[Tensor, "N I"]) -> Float[Tensor, " N"]:
     """Density of N(0, I) over that of the mixture, in float64."""
-    log_ratio_NO = (x_NI @ theta_OI.T - theta_OI.square().sum(1) / 2).double()
-    log_mean_N = torch.logsumexp(log_ratio_NO, 1) - math.log(len(theta_OI))
+    log_ratio_NC = (x_NI @ shifts_CI.T - shifts_CI.square().sum(1) / 2).double()
+    log_mean_N = torch.logsumexp(log_ratio_NC, 1) - math.log(len(shifts_CI))
     log_plain = torch.full_like(log_mean_N, math.log(PLAIN_SHARE))
     return torch.exp(-torch.logaddexp(log_plain, log_mean_N + math.log1p(-PLAIN_SHARE)))

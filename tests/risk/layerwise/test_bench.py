@@ -75,7 +75,7 @@ def test_a_finished_bench_is_read_not_made_again(made, monkeypatch):
 
 
 def test_a_stopped_bench_goes_on_after_the_last_finished_part(tmp_path, monkeypatch):
-    settings = dataclasses.replace(SETTINGS, gelu_depths=())
+    settings = dataclasses.replace(SETTINGS, seeds=(0,), depths=(), gelu_depths=())
     monkeypatch.setattr(room, "study_tails", _stop)
     with pytest.raises(KeyboardInterrupt):
         bench_layerwise(settings, out=tmp_path / "out")
