@@ -422,9 +422,7 @@ _WHERE = {
     "written": "bathyscope.circuits.subspace",
 }
 
-__all__ = [
-    "ITGIS",
-    "MHIS",
+__all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "AbsTopK",
     "AbsorptionSettings",
     "ActivationStore",
@@ -481,6 +479,7 @@ __all__ = [
     "FluencyJudge",
     "Frozen",
     "Gated",
+    "ITGIS",
     "IdentifiabilitySettings",
     "ImageCollectSettings",
     "ImageEncoderSettings",
@@ -499,6 +498,7 @@ __all__ = [
     "Likelihoods",
     "LocalWriter",
     "LogisticProbe",
+    "MHIS",
     "MatchingPursuit",
     "Matryoshka",
     "MeaningJudge",
