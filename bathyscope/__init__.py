@@ -503,9 +503,7 @@ _WHERE = {
     "written": "bathyscope.circuits.subspace",
 }
 
-__all__ = [
-    "ITGIS",
-    "MHIS",
+__all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "AbsTopK",
     "AbsorptionSettings",
     "ActivationStore",
@@ -573,6 +571,7 @@ __all__ = [
     "GreedySequence",
     "HiddenBranchSettings",
     "HiddenBranchWorld",
+    "ITGIS",
     "IdentifiabilitySettings",
     "ImageCollectSettings",
     "ImageEncoderSettings",
@@ -594,6 +593,7 @@ __all__ = [
     "Likelihoods",
     "LocalWriter",
     "LogisticProbe",
+    "MHIS",
     "MatchingPursuit",
     "Matryoshka",
     "MeaningJudge",

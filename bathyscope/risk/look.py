@@ -27,6 +27,7 @@ from bathyscope.risk.problem import Problem
 
 MOST_WITNESSES = 64
 ROUNDING = 1e-9
+"""Of a sum of many probabilities, relative."""
 MOST_SLOPES = 1 << 28
 """Bytes of slopes that are remembered; later ones are computed whenever they are asked for."""
 

@@ -10,7 +10,7 @@ import torch
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.risk.budget import Budget, BudgetSpent, Ledger
-from bathyscope.risk.estimate import Estimate, Figures
+from bathyscope.risk.estimate import Estimate, Figures, Flag
 from bathyscope.risk.estimators.estimator import Estimator, Need, Run, WritingEstimator
 from bathyscope.risk.events.logit import ArgmaxToken
 from bathyscope.risk.inputs.product import ProductTokens
@@ -132,7 +132,7 @@ def _at_least(figures: Figures, log_mass: float) -> Figures:
 
     An unbiased estimate may lie below it: it keeps its value, and says so.
     """
-    flags = figures.flags
+    flags: tuple[Flag, ...] = figures.flags
     if figures.log_p < log_mass and "probably_low" not in flags:
         flags = (*flags, "probably_low")
     low = max(figures.log_low, log_mass)

@@ -14,7 +14,6 @@ CASES: dict[str, Estimator] = {
     "cross-entropy": CrossEntropy(n_rounds=3, patience=1),
     "MHIS": MHIS(n_chains=4, n_particles=20, patience=1),
     "MHIS led by slopes": MHIS(n_chains=4, n_particles=20, patience=1, gradients=0.5),
-    "MHIS by weights alone": MHIS(n_chains=4, n_particles=20, patience=1, exact=False),
     "MHIS harmonic": MHIS(form="harmonic", n_chains=8, temperature=4.0, patience=1),
 }
 

@@ -24,7 +24,7 @@ from bathyscope.risk.problem import Problem
 from bathyscope.risk.run import estimate
 
 each = pytest.mark.parametrize("name", CASES)
-FORWARDS = 500
+FORWARDS = 400
 
 
 def common() -> tuple[Problem, float]:

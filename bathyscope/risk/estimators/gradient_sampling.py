@@ -38,11 +38,11 @@ class ITGIS:
     """Of the moving average of the slopes."""
     defensive: float = 0.1
     """Share of rows drawn from the law of inputs itself; bounds each weight by its inverse. 0: none."""
-    hit_share: float = 0.3
+    hit_share: float = 0.1
     """Where the temperature comes to rest."""
     speed: float = 0.5
     """Step of the temperature's logarithm for each batch, times how far the share of hits is off."""
-    most_nats: float = 8.0
+    most_nats: float = 4.0
     """KL(q ‖ D) beyond which the temperature rises again: sharper, and few inputs are drawn over and over."""
     n_batches: int | None = None
     """Batches in all; None: as many as the budget pays for when no row repeats."""

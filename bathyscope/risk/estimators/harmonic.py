@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from bathyscope.risk.estimators.metropolis import MHIS
 
 
+MOST = 50.0
+"""Natural logarithm of the largest share of the estimate that a draw of chains counts for."""
+
+
 class Harmonic:
     """A run: burn-in, then steps of all chains until the budget is spent."""
 
@@ -65,15 +69,21 @@ class Harmonic:
         if not bool((score_TC >= 0).any()):
             return Figures(log_p=-math.inf, log_low=-math.inf, log_high=0.0, flags=(*flags, "no_hits"))
         log_w_TC = -self._beta * score_TC
-        top = float(log_w_TC.max())
-        all_C = (log_w_TC - top).exp().sum(0).numpy()
-        hits_C = ((log_w_TC - top).exp() * (score_TC >= 0)).sum(0).numpy()
-        log_p = math.log(hits_C.sum() / all_C.sum())
-        half = spread_interval(_resampled(hits_C, all_C), hits_C.sum() / all_C.sum(), n=len(all_C), level=level)
+        log_all_C = log_w_TC.logsumexp(0).numpy()
+        log_hits_C = log_w_TC.masked_fill(score_TC < 0, -math.inf).logsumexp(0).numpy()
+        log_p = _log_ratio(log_hits_C, log_all_C, np.ones(len(log_all_C)))
+        relative = [_log_ratio(log_hits_C, log_all_C, times_C) - log_p for times_C in chain_draws(len(log_all_C))]
+        shares = [math.exp(min(log_share, MOST)) for log_share in relative]
+        half = spread_interval(shares, 1.0, n=len(log_all_C), level=level)
         n_hits = int((score_TC >= 0).sum())
         return Figures(log_p=log_p, log_low=log_p - half, log_high=min(log_p + half, 0.0), n_hits=n_hits, flags=flags)
 
 
-def _resampled(hits_C: NDArray[np.float64], all_C: NDArray[np.float64]) -> list[float]:
-    """The estimate from chains drawn again, once for each draw."""
-    return [float(times_C @ hits_C) / float(times_C @ all_C) for times_C in chain_draws(len(all_C))]
+def _log_ratio(
+    log_hits_C: NDArray[np.float64], log_all_C: NDArray[np.float64], times_C: NDArray[np.float64] | NDArray[np.int64]
+) -> float:
+    """Logarithm of the ratio of sums when each chain is taken so often; minus infinity when none of them hits."""
+    taken_C = times_C > 0
+    log_times_C = np.log(times_C[taken_C])
+    log_hits = np.logaddexp.reduce(log_times_C + log_hits_C[taken_C])
+    return float(log_hits - np.logaddexp.reduce(log_times_C + log_all_C[taken_C]))

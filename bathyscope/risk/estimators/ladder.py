@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathyscope.risk.budget import BudgetSpent
-from bathyscope.risk.estimate import Figures
+from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.annealing import Annealing
 from bathyscope.risk.estimators.moves import Blind, Informed, Move, energy, swapped
 from bathyscope.risk.estimators.sweeps import Sweeps
@@ -54,7 +54,7 @@ class Ladder:
         """What the sweeps so far say; before the first, what the pilot saw."""
         if self._sweeps is None or not self._sweeps.energies:
             log_mass = self._look.log_mass
-            flags = ("probably_low",) if log_mass > -math.inf else ("no_hits",)
+            flags: tuple[Flag, ...] = ("probably_low",) if log_mass > -math.inf else ("no_hits",)
             return Figures(log_p=log_mass, log_low=log_mass, log_high=0.0, flags=flags)
         figures = self._sweeps.figures(level)
         if self._settings.exact:  # rows that were seen but never counted are certain all the same
