@@ -15,7 +15,7 @@ from bathyscope.errors import ConfigError
 MOST_ROUNDS = 10_000
 ROUNDING = 1e-13
 TOLERANCE = 1e-10
-"""Largest change of a normaliser's logarithm in the last round."""
+"""Largest change of a normaliser's logarithm in the last round, relative to the largest logarithm above 1."""
 
 
 class Pooled(NamedTuple):
@@ -47,7 +47,7 @@ def mbar(energy_KN: Float[NDArray[np.float64], "K N"], n_K: Int[NDArray[np.int64
     for _ in range(MOST_ROUNDS):
         log_mix_N = _log_mix(f_K, energy_KN, n_K)
         new_K = -_log_sum(-energy_KN - log_mix_N, axis=1)
-        if np.abs(new_K - new_K[0] - f_K).max() < TOLERANCE:
+        if np.abs(new_K - new_K[0] - f_K).max() < TOLERANCE * max(1.0, float(np.abs(f_K).max())):
             break
         further_K = _newton(f_K, log_mix_N, energy_KN, n_K)
         f_K = further_K if _is_better(further_K, new_K, energy_KN, n_K) else new_K

@@ -21,6 +21,8 @@ from bathyscope.risk.written_look import WrittenLook
 
 MOST_APART = 0.1
 """Largest difference, in nats, between a text's log-probability when it was written and when it is read."""
+N_CHECKED = 8
+"""Texts of each law for which this is looked at."""
 ROUNDS = 50
 
 
@@ -58,7 +60,7 @@ class Mixture:
 
     def room(self) -> int:
         """Texts that can still be paid for: each is written by one law and read by the others."""
-        return self._look.room(n_readings=len(self._laws) - 1)
+        return self._look.room(n_readings=len(self._laws) - 1, reserve=N_CHECKED * self._is_checked.count(False))
 
     def draw(self, n: int, share_J: Float[NDArray[np.float64], " J"]) -> None:
         """`n` more texts, so that all texts so far come as near to the shares as whole numbers can.
@@ -94,8 +96,8 @@ class Mixture:
     def _own(self, law: int, written: Written) -> Float[Tensor, " N"]:
         """What the law said when it wrote; the first time, whether it says the same when it reads."""
         if not self._is_checked[law]:
-            few = written.at(slice(8))
-            apart = float((self._laws[law].log_prob(few) - few.log_p_N).abs().max())
+            few = written.at(slice(N_CHECKED))
+            apart = float((self._look.log_prob(self._laws[law], few) - few.log_p_N).abs().max())
             if not apart < MOST_APART:
                 raise ConfigError(
                     f"{self._laws[law].name} reads its own texts with another probability than it wrote them, "

@@ -26,10 +26,10 @@ class WrittenLook:
         self.ledger = Ledger()
         self._shown: dict[tuple[int, ...], float] = {}
 
-    def room(self, *, n_readings: int = 0) -> int:
-        """Texts of full length that can still be paid for, each judged, and read at once `n_readings` times."""
+    def room(self, *, n_readings: int = 0, reserve: int = 0) -> int:
+        """Texts of full length that can be paid for beside `reserve`, each judged, and read `n_readings` times."""
         each = self.problem.texts.n_tokens + self.problem.event.n_forwards + n_readings
-        return self.ledger.left(self.budget) // each
+        return max(0, self.ledger.left(self.budget) - reserve) // each
 
     def write(self, n: int, generator: torch.Generator, *, law: Writing | None = None) -> Written:
         """`n` texts of the problem's law, or of another one behind prompts of the problem's law.

@@ -68,7 +68,7 @@ def test_weights_never_exceed_what_the_plain_share_allows():
     weights_N = np.exp(mixed.log_p_JN[0] - mixed.log_q_N)
     assert weights_N.max() <= 10 + 1e-9
     assert look.ledger.generated_tokens == 600
-    assert look.ledger.forward == 600 + 100  # each text is read once, by the law that did not write it
+    assert look.ledger.forward == 600 + 100 + 16  # read once by the law that did not write it; 8 of each law checked
 
 
 def test_a_proposal_that_leads_away_is_flagged():

@@ -25,7 +25,7 @@ def slots(**settings):
 
 
 def language(**settings):
-    prompts = prompt_pool(MODEL, ["ab", "a longer one"], weights=[3, 1], chat=False)
+    prompts = prompt_pool(MODEL, ["ab", "a longer one"], weights=[3.0, 1.0], chat=False)
     return Language(**{"model": MODEL, "prompts": prompts, "n_tokens": 5, **settings})
 
 
