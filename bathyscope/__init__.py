@@ -121,8 +121,12 @@ if TYPE_CHECKING:
     from bathyscope.models.visual_words import VisualWords, fit_words
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
+    from bathyscope.risk.bench.bench import bench_risk
+    from bathyscope.risk.bench.settings import RiskBench
     from bathyscope.risk.budget import Budget
     from bathyscope.risk.estimate import Estimate
+    from bathyscope.risk.estimates import read_estimates, write_estimates
+    from bathyscope.risk.estimators.auto import Auto
     from bathyscope.risk.estimators.cross_entropy import CrossEntropy
     from bathyscope.risk.estimators.gaussian_margin import GaussianMargin
     from bathyscope.risk.estimators.gradient_sampling import ITGIS
@@ -131,21 +135,24 @@ if TYPE_CHECKING:
     from bathyscope.risk.estimators.paths import Paths
     from bathyscope.risk.estimators.peaks import PeaksOverThreshold
     from bathyscope.risk.estimators.quadratic import QuadraticLogits
+    from bathyscope.risk.estimators.split_importance import SplitImportance
     from bathyscope.risk.estimators.splitting import Splitting
     from bathyscope.risk.estimators.steered import Steered
     from bathyscope.risk.events.activation import FeatureAbove, Probe
-    from bathyscope.risk.events.logit import ArgmaxToken, TokenProbability
+    from bathyscope.risk.events.logit import ArgmaxIn, ArgmaxToken, LogitMargin, TokenProbability
     from bathyscope.risk.events.sequence import GreedySequence, SampledSequence
     from bathyscope.risk.events.text import Judge, ReadBy, TextMatches, text_matcher
     from bathyscope.risk.features.shuffled import ShuffledCodes
     from bathyscope.risk.forecast import elicitation, forecast
     from bathyscope.risk.inputs.language import Language
     from bathyscope.risk.inputs.pool import Pool, prompt_pool
+    from bathyscope.risk.inputs.product import ProductTokens
     from bathyscope.risk.inputs.recipes.code import camel_law, colon_law, if_law
     from bathyscope.risk.inputs.recipes.hexadecimal import hex_law
     from bathyscope.risk.inputs.recipes.positions import count_tokens
     from bathyscope.risk.inputs.recipes.prose import caps_law, english_law, icl_law, spanish_law
     from bathyscope.risk.inputs.slots import Slots
+    from bathyscope.risk.law_search import FoundLaw, LawSearch, find_law
     from bathyscope.risk.layerwise.bench import LayerwiseBench, bench_layerwise
     from bathyscope.risk.layerwise.network import Dense, Network
     from bathyscope.risk.layerwise.propagate import propagate
@@ -155,6 +162,7 @@ if TYPE_CHECKING:
     from bathyscope.risk.paired import compare_risk, compare_texts
     from bathyscope.risk.problem import Problem, WrittenProblem
     from bathyscope.risk.run import estimate
+    from bathyscope.risk.statement.read import read_problem
     from bathyscope.risk.worlds.enumerated import EnumeratedSettings, EnumeratedWorld, make_enumerated
     from bathyscope.risk.worlds.hidden_branch import HiddenBranchSettings, HiddenBranchWorld, make_hidden_branch
     from bathyscope.risk.worlds.truth import Truth
@@ -184,6 +192,7 @@ if TYPE_CHECKING:
     from bathyscope.steering.trials import TrialSettings, run_trials
     from bathyscope.studies.defence import DefenceBench, bench_defence
     from bathyscope.studies.detection import DetectionBench, bench_detection
+    from bathyscope.studies.hidden_branch import HiddenBranchBench, bench_hidden_branch
     from bathyscope.studies.steering import SteeringBench, bench_steering
     from bathyscope.vectors.contrast import Contrast, ReadSettings, contrast_of_pairs, contrast_of_texts
     from bathyscope.vectors.decoder_row import DecoderRow
@@ -215,11 +224,13 @@ _WHERE = {
     "Amplify": "bathyscope.steering.operations.amplify",
     "Analogies": "bathyscope.activations.pairs.analogies",
     "Answers": "bathyscope.activations.pairs.answers",
+    "ArgmaxIn": "bathyscope.risk.events.logit",
     "ArgmaxToken": "bathyscope.risk.events.logit",
     "Arm": "bathyscope.steering.arm",
     "Ask": "bathyscope.activations.pairs.counterfactuals",
     "AskedJudge": "bathyscope.evaluation.steering.judges.asked",
     "AttributionSettings": "bathyscope.circuits.attribution",
+    "Auto": "bathyscope.risk.estimators.auto",
     "BallSettings": "bathyscope.evaluation.worlds.balls",
     "Balls": "bathyscope.evaluation.worlds.balls",
     "BatchTopK": "bathyscope.dictionaries.batch_topk",
@@ -264,13 +275,15 @@ _WHERE = {
     "FiringInformation": "bathyscope.explanations.firing_information",
     "Fista": "bathyscope.dictionaries.solvers.fista",
     "FluencyJudge": "bathyscope.evaluation.steering.judges.likelihood",
+    "FoundLaw": "bathyscope.risk.law_search",
     "Frozen": "bathyscope.dictionaries.frozen",
     "Gated": "bathyscope.dictionaries.gated",
+    "GaussianMargin": "bathyscope.risk.estimators.gaussian_margin",
+    "GreedySequence": "bathyscope.risk.events.sequence",
+    "HiddenBranchBench": "bathyscope.studies.hidden_branch",
     "HiddenBranchSettings": "bathyscope.risk.worlds.hidden_branch",
     "HiddenBranchWorld": "bathyscope.risk.worlds.hidden_branch",
-    "GaussianMargin": "bathyscope.risk.estimators.gaussian_margin",
     "ITGIS": "bathyscope.risk.estimators.gradient_sampling",
-    "GreedySequence": "bathyscope.risk.events.sequence",
     "IdentifiabilitySettings": "bathyscope.evaluation.identifiability.settings",
     "ImageCollectSettings": "bathyscope.activations.collect_images",
     "ImageEncoderSettings": "bathyscope.dictionaries.image_encoder",
@@ -288,10 +301,12 @@ _WHERE = {
     "Language": "bathyscope.risk.inputs.language",
     "LanguageSettings": "bathyscope.evaluation.languages",
     "LatentScaling": "bathyscope.evaluation.latent_scaling",
+    "LawSearch": "bathyscope.risk.law_search",
     "LayerwiseBench": "bathyscope.risk.layerwise.bench",
     "Likelihoods": "bathyscope.evaluation.steering.judges.likelihood",
     "LocalWriter": "bathyscope.models.writers.local",
     "LogisticProbe": "bathyscope.vectors.logistic",
+    "LogitMargin": "bathyscope.risk.events.logit",
     "MHIS": "bathyscope.risk.estimators.metropolis",
     "MatchingPursuit": "bathyscope.dictionaries.pursuit",
     "Matryoshka": "bathyscope.dictionaries.matryoshka",
@@ -300,8 +315,8 @@ _WHERE = {
     "Mixture": "bathyscope.activations.text",
     "MultiMax": "bathyscope.vectors.multimax",
     "MutualInformation": "bathyscope.explanations.mutual_information",
-    "Network": "bathyscope.risk.layerwise.network",
     "Naive": "bathyscope.risk.estimators.naive",
+    "Network": "bathyscope.risk.layerwise.network",
     "Offset": "bathyscope.steering.operations.offset",
     "OnlineSettings": "bathyscope.dictionaries.solvers.online_learning",
     "OptimalCodesSettings": "bathyscope.evaluation.optimal_codes",
@@ -316,8 +331,8 @@ _WHERE = {
     "ParallelVerses": "bathyscope.activations.pairs.parallel",
     "ParaphraseSettings": "bathyscope.steering.rewrites.paraphrase",
     "PassageSettings": "bathyscope.explanations.passages",
-    "PeaksOverThreshold": "bathyscope.risk.estimators.peaks",
     "Paths": "bathyscope.risk.estimators.paths",
+    "PeaksOverThreshold": "bathyscope.risk.estimators.peaks",
     "Perturb": "bathyscope.steering.rewrites.perturb",
     "PlaneSettings": "bathyscope.features.plane",
     "Pool": "bathyscope.risk.inputs.pool",
@@ -327,6 +342,7 @@ _WHERE = {
     "ProbeGate": "bathyscope.steering.gates",
     "ProbeSettings": "bathyscope.evaluation.probing",
     "Problem": "bathyscope.risk.problem",
+    "ProductTokens": "bathyscope.risk.inputs.product",
     "ProjectOut": "bathyscope.steering.operations.project_out",
     "Pursuit": "bathyscope.dictionaries.rules",
     "QuadraticLogits": "bathyscope.risk.estimators.quadratic",
@@ -338,6 +354,7 @@ _WHERE = {
     "ReadSettings": "bathyscope.vectors.contrast",
     "RecoveryBench": "bathyscope.evaluation.recovery_bench",
     "RelationJudge": "bathyscope.evaluation.steering.judges.likelihood",
+    "RiskBench": "bathyscope.risk.bench.settings",
     "SampledSequence": "bathyscope.risk.events.sequence",
     "Server": "bathyscope.serving.server",
     "Shift": "bathyscope.dictionaries.shift",
@@ -352,6 +369,7 @@ _WHERE = {
     "Site": "bathyscope.circuits.subspace",
     "Slots": "bathyscope.risk.inputs.slots",
     "SparseChange": "bathyscope.dictionaries.paired",
+    "SplitImportance": "bathyscope.risk.estimators.split_importance",
     "Splitting": "bathyscope.risk.estimators.splitting",
     "SplittingSettings": "bathyscope.evaluation.splitting",
     "StabilitySettings": "bathyscope.evaluation.stability",
@@ -391,8 +409,10 @@ _WHERE = {
     "bench_defence": "bathyscope.studies.defence",
     "bench_detection": "bathyscope.studies.detection",
     "bench_explanations": "bathyscope.explanations.bench",
+    "bench_hidden_branch": "bathyscope.studies.hidden_branch",
     "bench_layerwise": "bathyscope.risk.layerwise.bench",
     "bench_recovery": "bathyscope.evaluation.recovery_bench",
+    "bench_risk": "bathyscope.risk.bench.bench",
     "bench_shifts": "bathyscope.evaluation.shift_bench",
     "bench_steering": "bathyscope.studies.steering",
     "by_transition": "bathyscope.activations.pairs.pair",
@@ -413,10 +433,10 @@ _WHERE = {
     "count_tokens": "bathyscope.risk.inputs.recipes.positions",
     "draw_pairs": "bathyscope.activations.pairs.draw",
     "drawn_digits": "bathyscope.evaluation.worlds.segments",
-    "estimate_many": "bathyscope.risk.many",
-    "english_law": "bathyscope.risk.inputs.recipes.prose",
     "elicitation": "bathyscope.risk.forecast",
+    "english_law": "bathyscope.risk.inputs.recipes.prose",
     "estimate": "bathyscope.risk.run",
+    "estimate_many": "bathyscope.risk.many",
     "exchanges": "bathyscope.circuits.interchange",
     "explain": "bathyscope.explanations.explain",
     "explained": "bathyscope.explanations.explained",
@@ -424,6 +444,7 @@ _WHERE = {
     "export_vector": "bathyscope.vectors.exchange",
     "fidelity": "bathyscope.evaluation.fidelity",
     "find_concepts": "bathyscope.evaluation.concepts",
+    "find_law": "bathyscope.risk.law_search",
     "fit_words": "bathyscope.models.visual_words",
     "forecast": "bathyscope.risk.forecast",
     "generate": "bathyscope.models.generate",
@@ -459,14 +480,16 @@ _WHERE = {
     "paraphrase": "bathyscope.steering.rewrites.paraphrase",
     "plane": "bathyscope.features.plane",
     "probe": "bathyscope.evaluation.probing",
-    "propagate": "bathyscope.risk.layerwise.propagate",
     "prompt_pool": "bathyscope.risk.inputs.pool",
+    "propagate": "bathyscope.risk.layerwise.propagate",
     "random_dictionary": "bathyscope.evaluation.nulls",
     "random_subspace": "bathyscope.circuits.subspace",
     "rate_trials": "bathyscope.evaluation.steering.rate_trials",
     "read_digits": "bathyscope.activations.images",
+    "read_estimates": "bathyscope.risk.estimates",
     "read_labelled": "bathyscope.evaluation.definitions",
     "read_pairs": "bathyscope.activations.pairs.lines",
+    "read_problem": "bathyscope.risk.statement.read",
     "read_template": "bathyscope.activations.pairs.template",
     "recode": "bathyscope.dictionaries.solvers.recode",
     "recovery": "bathyscope.evaluation.recovery",
@@ -487,9 +510,9 @@ _WHERE = {
     "steer": "bathyscope.steering.steer",
     "steer_rows": "bathyscope.steering.steer",
     "support_report": "bathyscope.evaluation.identifiability.supports",
+    "text_matcher": "bathyscope.risk.events.text",
     "threshold_probability": "bathyscope.risk.layerwise.threshold",
     "tilted": "bathyscope.risk.layerwise.tilt",
-    "text_matcher": "bathyscope.risk.events.text",
     "topic_definitions": "bathyscope.evaluation.definitions",
     "train": "bathyscope.dictionaries.train",
     "train_adder": "bathyscope.evaluation.worlds.adder",
@@ -499,6 +522,7 @@ _WHERE = {
     "typical_norm": "bathyscope.steering.operations.strength",
     "verify": "bathyscope.artifacts",
     "write_counterfactuals": "bathyscope.activations.pairs.counterfactuals",
+    "write_estimates": "bathyscope.risk.estimates",
     "write_explanations": "bathyscope.explanations.written",
     "written": "bathyscope.circuits.subspace",
 }
@@ -516,11 +540,13 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "Amplify",
     "Analogies",
     "Answers",
+    "ArgmaxIn",
     "ArgmaxToken",
     "Arm",
     "Ask",
     "AskedJudge",
     "AttributionSettings",
+    "Auto",
     "BallSettings",
     "Balls",
     "BatchTopK",
@@ -565,10 +591,12 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "FiringInformation",
     "Fista",
     "FluencyJudge",
+    "FoundLaw",
     "Frozen",
     "Gated",
     "GaussianMargin",
     "GreedySequence",
+    "HiddenBranchBench",
     "HiddenBranchSettings",
     "HiddenBranchWorld",
     "ITGIS",
@@ -589,10 +617,12 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "Language",
     "LanguageSettings",
     "LatentScaling",
+    "LawSearch",
     "LayerwiseBench",
     "Likelihoods",
     "LocalWriter",
     "LogisticProbe",
+    "LogitMargin",
     "MHIS",
     "MatchingPursuit",
     "Matryoshka",
@@ -628,6 +658,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "ProbeGate",
     "ProbeSettings",
     "Problem",
+    "ProductTokens",
     "ProjectOut",
     "Pursuit",
     "QuadraticLogits",
@@ -639,6 +670,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "ReadSettings",
     "RecoveryBench",
     "RelationJudge",
+    "RiskBench",
     "SampledSequence",
     "Server",
     "Shift",
@@ -653,6 +685,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "Site",
     "Slots",
     "SparseChange",
+    "SplitImportance",
     "Splitting",
     "SplittingSettings",
     "StabilitySettings",
@@ -692,8 +725,10 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "bench_defence",
     "bench_detection",
     "bench_explanations",
+    "bench_hidden_branch",
     "bench_layerwise",
     "bench_recovery",
+    "bench_risk",
     "bench_shifts",
     "bench_steering",
     "by_transition",
@@ -725,6 +760,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "export_vector",
     "fidelity",
     "find_concepts",
+    "find_law",
     "fit_words",
     "forecast",
     "generate",
@@ -766,8 +802,10 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "random_subspace",
     "rate_trials",
     "read_digits",
+    "read_estimates",
     "read_labelled",
     "read_pairs",
+    "read_problem",
     "read_template",
     "recode",
     "recovery",
@@ -800,6 +838,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "typical_norm",
     "verify",
     "write_counterfactuals",
+    "write_estimates",
     "write_explanations",
     "written",
 ]
