@@ -98,5 +98,5 @@ def test_settings_budgets_and_problems_that_do_not_fit_are_refused():
 def test_naive_sampling_of_texts_counts_hits_and_generated_tokens():
     common = WrittenProblem(texts=LAW, event=TextMatches(matches=lambda text: text[0] == "a", label="a first"))
     estimated = estimate(common, Naive(), Budget(forward=6_000))
-    assert estimated.interval[0] < 0.9 < estimated.interval[1]
+    assert estimated.interval[0] < 0.7 < estimated.interval[1]
     assert estimated.cost["generated_tokens"] == estimated.cost["spent"] == 6_000
