@@ -97,13 +97,17 @@ def weighted_figures(mixed: Mixed, law: int, *, level: float) -> Figures:
         flags: tuple[Flag, ...] = ("no_hits", "probably_low")
         return Figures(log_p=-math.inf, log_low=-math.inf, log_high=math.log(high), flags=flags)
     mean = weighed(log_w_M, n, level=level)
+    low, high = mean.log_low, mean.log_high
+    if mean.ess < FEW:  # a normal interval of so few weights is a guess; what the plain model's own texts leave is not
+        own_high = clopper_pearson(0, int(mixed.n_J[law]), level=level)[1]
+        low, high = -math.inf, max(high, math.log(own_high))
     shape = -math.inf if mean.pareto_k is None else mean.pareto_k
     is_heavy = shape > HEAVY_K or mean.max_share > HEAVY_SHARE
     found: list[tuple[bool, Flag]] = [(is_heavy, "heavy_tail"), (shape > HEAVY_K or mean.ess < FEW, "probably_low")]
     return Figures(
         log_p=mean.log_mean,
-        log_low=mean.log_low,
-        log_high=min(mean.log_high, 0.0),
+        log_low=low,
+        log_high=min(high, 0.0),
         n_hits=len(log_w_M),
         ess=mean.ess,
         max_weight_share=mean.max_share,
