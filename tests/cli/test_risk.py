@@ -18,7 +18,7 @@ def _problem(tmp_path_factory):
     file = folder / "problem.toml"
     file.write_text(
         f"model = {json.dumps(str(folder / 'model'))}\n[inputs]\nkind = 'slots'\nchat = false\n"
-         "text = '{a}{b}{c}'\n"
+        "text = '{a}{b}{c}'\n"
         + "".join(f"fillings.{slot} = {json.dumps(list('abcdefgh'))}\n" for slot in "abc")
         + "[event]\nkind = 'argmax'\ntoken = 97\n"
     )

@@ -25,3 +25,5 @@ REFERENCES = {"MHIS harmonic"}
 """Kept to be beaten: neither their number nor their interval is promised at the suite's budget."""
 COUNT_FIRST = {"naive", "auto"}
 """Those that any budget pays for."""
+UNBIASED = {"naive", "ITGIS", "cross-entropy"}
+"""Those whose mean is the probability at any budget."""
