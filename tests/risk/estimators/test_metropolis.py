@@ -17,7 +17,7 @@ from bathyscope.risk.look import Look
 from bathyscope.risk.problem import Problem
 from bathyscope.risk.run import estimate
 
-SMALL = MHIS(n_chains=8, n_particles=32, patience=1)
+SMALL = MHIS(n_chains=8, n_particles=32, patience=8)
 
 
 def of(event: ArgmaxToken | LogitMargin, method: MHIS = SMALL, *, forward: int = 800, seed: int = 0) -> Estimate:
@@ -37,21 +37,22 @@ def test_rare_tokens_are_found_and_their_probability_is_within_the_interval() ->
     for event in several_ways():
         found, truth = of(event), float(world.p_V[event.token])
         assert abs(found.log10_p - math.log10(truth)) < 0.3
-        assert found.interval[0] <= truth <= found.interval[1]
+        low, high = found.interval
+        assert low * (1 - 1e-9) <= truth <= high * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("gradients", [0.0, 0.5])
 def test_weights_alone_come_near_the_truth_on_average(gradients: float) -> None:
     world = enumerable(1)
     token = int((world.p_V - 2e-3).abs().argmin())
-    method = MHIS(n_chains=8, n_particles=32, exact=False, gradients=gradients, patience=1)
+    method = MHIS(n_chains=8, n_particles=32, exact=False, gradients=gradients, patience=8)
     found = [of(ArgmaxToken(token), method, forward=700, seed=seed).p for seed in range(5)]
     assert sum(found) / 5 == pytest.approx(float(world.p_V[token]), rel=0.35)
 
 
 def test_the_harmonic_form_survives_temperatures_that_overflow() -> None:
     common = int(enumerable(1).p_V.argmax())
-    found = of(ArgmaxToken(common), MHIS(form="harmonic", n_chains=8, temperature=1e-3, patience=1))
+    found = of(ArgmaxToken(common), MHIS(form="harmonic", n_chains=8, temperature=1e-3, patience=8))
     assert math.isfinite(found.figures.log_p) and found.p <= 1
 
 
