@@ -19,12 +19,14 @@ from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
 from bathyscope.risk.estimators.kernel_mixture import KernelMixture, best_rate
 from bathyscope.risk.estimators.splitting import Particles, Splitting
-from bathyscope.risk.inputs.law import Law, log_prob
+from bathyscope.risk.inputs.law import Law, Opened, log_prob
 from bathyscope.risk.look import Look
 from bathyscope.risk.tails import weighed
 
 MOST_CENTRES = 512
 MOST_SEARCHES = 12
+OPEN = 0.5
+"""Even part of the law under which every other search runs: it finds what takes options that are rare."""
 FREE_DRAWS = 50
 """Draws of rows already seen that are made at most for each one that is paid for."""
 SAFETY = 0.95
@@ -98,7 +100,9 @@ class _Work:
             return True
         if no_more:
             return False
-        self._searches.append(Particles(self._settings.search, self._look, self._generator))
+        law = self._look.problem.inputs
+        wide = Opened(law=law, share=OPEN) if len(self._searches) % 2 else law
+        self._searches.append(Particles(self._settings.search, self._look, self._generator, law=wide))
         return True
 
     def figures(self, level: float) -> Figures:
@@ -106,7 +110,8 @@ class _Work:
         if self._weighing is not None:
             return self._weighing.figures(level)
         hits = [own for own in (run.hits() for run in self._searches) if len(own)]
-        upper = min(0.0, max((run.log_p for run in self._searches if run.is_over), default=0.0) - math.log(1 - level))
+        ordinary = [run.log_p for run in self._searches[::2] if run.is_over]
+        upper = min(0.0, max(ordinary, default=0.0) - math.log(1 - level))
         stuck: tuple[Flag, ...] = ("stuck",) if any(run.is_stuck for run in self._searches) else ()
         if not hits:
             return Figures(log_p=-math.inf, log_low=-math.inf, log_high=upper, flags=(*stuck, "no_hits"))
@@ -127,6 +132,8 @@ class _Weighing:
         log_p_H = log_prob(look.problem.inputs, rows_HC)
         self._log_mass = float(log_p_H.logsumexp(0))
         self._log_once = float(log_p_H[times_H == 1].logsumexp(0)) if len(found) > 1 else self._log_mass
+        self._log_unfound = self._log_once - math.log(len(searches))
+        """What another search might add, by how much one alone has found (Good 1953)."""
         self._n_hits = len(rows_HC)
         self._mixture = proposal(look.problem.inputs, [run.rows_NC for run in whole], rows_HC)
         self._n_seen = len(look.memory.scores)
@@ -166,10 +173,11 @@ class _Weighing:
         and by what one search alone has found."""
         log_w_M = torch.cat([torch.zeros(0, dtype=torch.float64), *self._log_w])
         rest = weighed(log_w_M.numpy(), max(self._n_drawn, 1), level=level)
-        low, high = rest.log_low, rest.log_high
+        low, high = rest.log_low, _add(rest.log_high, self._log_unfound)
         if rest.ess < FEW:
-            low = -math.inf
-            high = max(high if len(log_w_M) else self._bound(level), self._log_once)
+            high = max(rest.log_high if len(log_w_M) else self._bound(level), self._log_once)
+        if rest.ess < FEW or rest.log_mean < self._log_mass:
+            low = -math.inf  # what was seen carries most of it: the lower end is what is certain
         flags: list[Flag] = []
         if rest.ess < FEW and self._log_once > self._log_mass + math.log(0.5):
             flags.append("probably_low")

@@ -68,11 +68,12 @@ class Splitting:
 
 
 class Particles:
-    """One run of splitting."""
+    """One run of splitting, under the law of inputs or another one over the same choices."""
 
-    def __init__(self, settings: Splitting, look: Look, generator: torch.Generator) -> None:
+    def __init__(self, settings: Splitting, look: Look, generator: torch.Generator, *, law: Law | None = None) -> None:
         self._settings, self._look, self._generator = settings, look, generator
-        self.rows_NC: Int[Tensor, "N C"] = draw(look.problem.inputs, settings.n_particles, generator=generator)
+        self._law = look.problem.inputs if law is None else law
+        self.rows_NC: Int[Tensor, "N C"] = draw(self._law, settings.n_particles, generator=generator)
         self.score_N: Float[Tensor, " N"] = look.at(self.rows_NC).score_N
         self._hits: list[Tensor] = [self.rows_NC[self.score_N >= 0]]
         self.log_p = 0.0
@@ -122,7 +123,7 @@ class Particles:
         self.rows_NC, self.score_N = self.rows_NC[chosen_N], self.score_N[chosen_N]
 
     def _move(self, level: float) -> None:
-        proposed_NC = redrawn(self._look.problem.inputs, self.rows_NC, self._generator)
+        proposed_NC = redrawn(self._law, self.rows_NC, self._generator)
         score_N = self._look.at(proposed_NC).score_N
         self._hits.append(proposed_NC[score_N >= 0])
         stays_N = score_N >= level

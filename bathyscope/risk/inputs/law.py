@@ -5,6 +5,7 @@ choice among prompts. Estimators see choices, the model sees tokens.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -35,6 +36,37 @@ class Law(Protocol):
     def inputs(self, model: Model, choices_NC: Int[Tensor, "N C"]) -> Mapping[str, Any]:
         """Keyword inputs of the network for these choices; the last column is the last token of every row."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Opened:
+    """A law with some of its weight spread evenly over each choice's options: what is rare under the law is not."""
+
+    law: Law
+    """The law that is opened."""
+    share: float
+    """Weight of the even part, within (0, 1)."""
+
+    @property
+    def name(self) -> str:
+        """The law's own, and that it is opened."""
+        return f"{self.law.name}, opened"
+
+    @property
+    def log_p(self) -> tuple[Float[Tensor, " _"], ...]:
+        """For each choice the natural logarithm of each option's probability, float64."""
+        return tuple(
+            ((1 - self.share) * log_p.exp() + self.share / len(log_p)).log() if len(log_p) > 1 else log_p
+            for log_p in self.law.log_p
+        )
+
+    def rows(self, choices_NC: Int[Tensor, "N C"]) -> list[list[int]]:
+        """The law's own."""
+        return self.law.rows(choices_NC)
+
+    def inputs(self, model: Model, choices_NC: Int[Tensor, "N C"]) -> Mapping[str, Any]:
+        """The law's own."""
+        return self.law.inputs(model, choices_NC)
 
 
 def draw(law: Law, n: int, *, generator: torch.Generator) -> Int[Tensor, "N C"]:
