@@ -33,7 +33,7 @@ class Risk(Command):
     out: Path
     """Folder to write (kind `estimates`): one row for each estimator, and a picture of them."""
     methods: tuple[str, ...] = (AUTO,)
-    """Estimators: auto, naive, GLD, peaks over threshold, QLD, ITGIS, MHIS, splitting, …"""
+    """Estimators, by the names of docs/risk.md (auto, naive, splitting, MHIS, and others)."""
     forward: int = 16_384
     """Rows that each estimator may send through the network; a row whose gradient is taken counts three."""
     seconds: float | None = None

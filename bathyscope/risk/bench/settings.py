@@ -17,9 +17,9 @@ class RiskBench:
     worlds: tuple[Literal["enumerated", "wide"], ...] = (ENUMERATED,)
     """`enumerated`: every input asked; `wide`: sixteen random positions, truth counted over 2^28 samples."""
     low: float = 1e-9
-    """Events are those whose probability lies above this"""
+    """Events are those whose probability lies above this one."""
     high: float = 1e-4
-    """and below this."""
+    """Events are those whose probability lies below this one."""
     most_events: int = 24
     """Events of each law at most: evenly spread over their order of probability."""
     forward: int = 2**14
