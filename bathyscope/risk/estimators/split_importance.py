@@ -200,7 +200,7 @@ class _Weighing:
         near = torch.cat([torch.zeros(0, dtype=torch.float64), *self._log_near])
         if not len(near):
             return -math.inf
-        return float(near.median()) + math.log(-math.log(1 - level) / len(near)) + math.log(len(near) / self._n_drawn)
+        return float(near.median()) + math.log(-math.log(1 - level) / self._n_drawn)
 
 
 def proposal(law: Law, final: Sequence[Int[Tensor, "_ C"]], found_HC: Int[Tensor, "H C"]) -> KernelMixture:

@@ -5,7 +5,7 @@ choice among prompts. Estimators see choices, the model sees tokens.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -46,19 +46,20 @@ class Opened:
     """The law that is opened."""
     share: float
     """Weight of the even part, within (0, 1)."""
+    log_p: tuple[Float[Tensor, " _"], ...] = field(init=False)
+    """For each choice the natural logarithm of each option's probability, float64; made once."""
+
+    def __post_init__(self) -> None:
+        opened = tuple(
+            ((1 - self.share) * log_p.exp() + self.share / len(log_p)).log() if len(log_p) > 1 else log_p
+            for log_p in self.law.log_p
+        )
+        object.__setattr__(self, "log_p", opened)
 
     @property
     def name(self) -> str:
         """The law's own, and that it is opened."""
         return f"{self.law.name}, opened"
-
-    @property
-    def log_p(self) -> tuple[Float[Tensor, " _"], ...]:
-        """For each choice the natural logarithm of each option's probability, float64."""
-        return tuple(
-            ((1 - self.share) * log_p.exp() + self.share / len(log_p)).log() if len(log_p) > 1 else log_p
-            for log_p in self.law.log_p
-        )
 
     def rows(self, choices_NC: Int[Tensor, "N C"]) -> list[list[int]]:
         """The law's own."""

@@ -5,7 +5,7 @@ import torch
 from risk.enumerable import enumerable_law
 
 from bathyscope.errors import ConfigError
-from bathyscope.risk.inputs.law import draw, free_choices, log_prob
+from bathyscope.risk.inputs.law import Opened, draw, free_choices, log_prob
 from bathyscope.risk.inputs.product import ProductTokens
 
 HALVES = torch.tensor([0.5, 0.5], dtype=torch.float64).log()
@@ -64,3 +64,10 @@ def test_a_token_outside_the_support_is_refused_by_name_and_position():
     law = ProductTokens(support=(torch.tensor([1, 5]),), log_p=(HALVES,))
     with pytest.raises(ConfigError, match="token 4 cannot stand at position 0"):
         law.log_prob(torch.tensor([[4]]))
+
+
+def test_an_opened_law_still_sums_to_one_and_gives_every_option_its_even_part():
+    law = enumerable_law()
+    for log_p, ordinary in zip(Opened(law=law, share=0.5).log_p, law.log_p, strict=True):
+        assert float(log_p.exp().sum()) == pytest.approx(1)
+        assert float(log_p.exp().min()) >= min(0.5 / len(ordinary), 1)
