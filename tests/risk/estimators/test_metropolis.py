@@ -45,6 +45,17 @@ def test_rare_tokens_are_found_and_mostly_within_a_factor_of_two_and_the_interva
     assert sum(covered) >= 0.8 * len(covered)
 
 
+@pytest.mark.xfail(reason="at 800 forwards of this rugged world one event is missed and one is far off", strict=True)
+def test_no_rare_token_is_missed_and_each_is_within_a_factor_of_two_and_the_interval() -> None:
+    world = enumerable(1)
+    for event in several_ways():
+        found, truth = of(event), float(world.p_V[event.token])
+        assert found.p > 0
+        assert abs(found.log10_p - math.log10(truth)) < 0.3
+        low, high = found.interval
+        assert low * (1 - 1e-9) <= truth <= high * (1 + 1e-9)
+
+
 @pytest.mark.parametrize("gradients", [0.0, 0.5])
 def test_weights_alone_come_near_the_truth_on_average(gradients: float) -> None:
     world = enumerable(1)
