@@ -47,7 +47,7 @@ class LatentScaling:
 
 def latent_scaling(
     dictionary: Dictionary,
-    data: Iterable[Float[Tensor, "N W"]],
+    data: Iterable[Float[Tensor, "_ W"]],
     *,
     blocks: tuple[int | str, int | str] = (0, 1),
     floor: float = FLOOR,

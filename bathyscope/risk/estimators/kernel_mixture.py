@@ -64,7 +64,7 @@ class KernelMixture:
         )
         return torch.stack(parts).logsumexp(0)
 
-    def _fitted(self) -> list[Float[Tensor, " K"]]:
+    def _fitted(self) -> list[Float[Tensor, " _"]]:
         """The product law: for each choice the centres' options, smoothed."""
         found: list[Tensor] = []
         for log_p, own_H in zip(self.law.log_p, self.centres_HC.unbind(1), strict=True):

@@ -20,7 +20,7 @@ class Pool:
 
     prompts: tuple[tuple[int, ...], ...]
     """Token ids of each prompt, at least one."""
-    log_p: tuple[Float[Tensor, " K"], ...]
+    log_p: tuple[Float[Tensor, " _"], ...]
     """One tensor: natural logarithm of each prompt's probability, float64."""
     name: str = "pool"
     """What the law is called in reports."""

@@ -34,7 +34,7 @@ class Slots:
     """A message before the user's."""
     name: str = "slots"
     """What the law is called in reports."""
-    log_p: tuple[Float[Tensor, " K"], ...] = field(init=False)
+    log_p: tuple[Float[Tensor, " _"], ...] = field(init=False)
     """For each slot the natural logarithm of each filling's probability, float64."""
 
     def __post_init__(self) -> None:
