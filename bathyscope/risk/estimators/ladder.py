@@ -15,6 +15,7 @@ from torch import Tensor
 from bathyscope.risk.budget import BudgetSpent
 from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.annealing import Annealing
+from bathyscope.risk.estimators.ascent import Ascents
 from bathyscope.risk.estimators.moves import Blind, Informed, Move, energy, swapped
 from bathyscope.risk.estimators.sweeps import Sweeps
 from bathyscope.risk.inputs.law import draw, log_prob
@@ -23,21 +24,31 @@ from bathyscope.risk.look import Look, keys_of
 if TYPE_CHECKING:
     from bathyscope.risk.estimators.metropolis import MHIS
 
+LAST_RESORT = 0.25
+"""Share of the budget that is kept for sweeps when ascents go on because nothing was found."""
+
 
 class Ladder:
-    """A run: the pilot, then sweeps until the budget is spent."""
+    """A run: ascents, the pilot, then sweeps until the budget is spent."""
 
     def __init__(self, settings: "MHIS", look: Look, generator: torch.Generator) -> None:
         self._settings, self._look, self._generator = settings, look, generator
         self._blind = Blind(look, uniform=settings.uniform, pairs=settings.pairs)
         self._informed = Informed(look) if settings.gradients else None
-        self._pilot_end = (1 - settings.pilot_share) * look.room()
+        self._ascents = Ascents(look, generator)
+        self._room = look.room()
+        self._ascents_end = (1 - settings.ascent_share * settings.exact) * self._room
+        self._pilot_end = (1 - settings.pilot_share) * self._ascents_end
         self._most_looks = settings.patience * look.room()
         self._pilot: Annealing | None = None
+        self._is_led = False  # whether the pilot is over
         self._sweeps: Sweeps | None = None
 
     def step(self) -> bool:
-        """One rung of the pilot, or one sweep."""
+        """One round of ascents, one rung of the pilot, or one sweep."""
+        if self._ascends():
+            self._ascents.step()
+            return True
         if self._sweeps is None:
             self._anneal()
             return True
@@ -61,6 +72,13 @@ class Ladder:
             figures = replace(figures, log_p=max(figures.log_p, self._look.log_mass))
         return figures
 
+    def _ascends(self) -> bool:
+        """Whether ascents come next: before the pilot, and behind it for as long as nothing was found at all."""
+        if self._pilot is None:
+            return self._ascents.goes_on(until=self._ascents_end)
+        lost = self._is_led and self._sweeps is None and self._look.log_mass == -math.inf
+        return lost and self._settings.exact and self._ascents.goes_on(until=LAST_RESORT * self._room)
+
     def _anneal(self) -> None:
         """The next rung of the pilot; behind the last one, where the chains begin."""
         settings = self._settings
@@ -68,10 +86,11 @@ class Ladder:
             self._pilot = Annealing(
                 self._look, n_particles=settings.n_particles, ess_share=settings.ess_share, generator=self._generator
             )
-            return
-        goes_on = self._pilot.hit_share() < settings.hit_share and self._look.room() > self._pilot_end
-        if not (goes_on and self._pilot.step(self._blind, n_moves=settings.n_pilot_moves)):
+        elif self._is_led:
             self._begin(self._pilot)
+        else:
+            cold = self._pilot.hit_share() >= settings.hit_share or self._look.room() <= self._pilot_end
+            self._is_led = cold or not self._pilot.step(self._blind, n_moves=settings.n_pilot_moves)
 
     def _begin(self, pilot: Annealing) -> None:
         n, chains = self._settings.n_particles, self._settings.n_chains

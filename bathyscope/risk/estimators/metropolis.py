@@ -33,6 +33,8 @@ class MHIS:
     """Share of blind moves that redraw two neighbouring choices at once."""
     exact: bool = True
     """Whether inputs that several chains saw count with their exact probability, the others by their weight."""
+    ascent_share: float = 0.15
+    """Share of the budget for coordinate ascents, which find a few isolated inputs; with `exact` these are counted."""
     n_particles: int = 128
     """Of the pilot that finds the temperatures."""
     n_pilot_moves: int = 3
@@ -57,6 +59,8 @@ class MHIS:
             raise ConfigError("MHIS takes at least 4 chains, 10 particles, a move and a patience of 1")
         if not (0 < self.ess_share < 1 and 0 < self.hit_share < 1 and 0 < self.pilot_share < 1):
             raise ConfigError("MHIS takes shares within (0, 1)")
+        if not 0 <= self.ascent_share < 1:
+            raise ConfigError(f"ascent_share is {self.ascent_share}, expected a share within [0, 1)")
         if not (self.temperature > 0 and 0 <= self.gradients <= 1 and 0 <= self.burn_in < 1):
             raise ConfigError("MHIS takes a temperature above 0 and shares of at most 1")
 

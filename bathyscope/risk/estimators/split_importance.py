@@ -1,4 +1,6 @@
-"""`SplitImportance`: splitting finds inputs that show the event; importance sampling around them weighs the rest.
+"""`SplitImportance`: searches find inputs that show the event; importance sampling around them weighs the rest.
+
+The searches are coordinate ascents, which find a few isolated inputs, and runs of splitting, which find where many are.
 
 What was looked at is known, so its probability is counted exactly, not estimated:
 p = Σ_{x seen, hit} D(x) + E_q[ 1[x unseen] 1[hit] D(x) / q(x) ],  q fixed before its first draw (`kernel_mixture`).
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from bathyscope.errors import ConfigError
 from bathyscope.risk.estimate import Figures, Flag
+from bathyscope.risk.estimators.ascent import OPEN, Ascents
 from bathyscope.risk.estimators.estimator import Need, Run
 from bathyscope.risk.estimators.kernel_mixture import KernelMixture, best_rate
 from bathyscope.risk.estimators.splitting import Particles, Splitting
@@ -25,8 +28,6 @@ from bathyscope.risk.tails import weighed
 
 MOST_CENTRES = 512
 MOST_SEARCHES = 12
-OPEN = 0.5
-"""Even part of the law under which every other search runs: it finds what takes options that are rare."""
 FREE_DRAWS = 50
 """Draws of rows already seen that are made at most for each one that is paid for."""
 SAFETY = 0.95
@@ -47,12 +48,17 @@ class SplitImportance:
     """Particles of each search."""
     n_moves: int = 6
     """Moves of each particle behind a level."""
+    ascent_share: float = 0.2
+    """Share of the budget for coordinate ascents, which come first."""
     search_share: float = 0.6
-    """Share of the budget after which no new search begins."""
+    """Share of the budget after which no new search begins, ascents included."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.search_share < 1:
-            raise ConfigError(f"search_share is {self.search_share}, expected a share within (0, 1)")
+        if not 0 <= self.ascent_share <= self.search_share < 1 or self.search_share == 0:
+            raise ConfigError(
+                f"ascent_share {self.ascent_share}, search_share {self.search_share}: "
+                "expected shares within [0, 1), the second above 0 and not the smaller one"
+            )
         _ = self.search  # which refuses numbers that are none
 
     @property
@@ -79,24 +85,36 @@ class SplitImportance:
 
 
 class _Work:
-    """Searches, then the weighing."""
+    """Ascents, runs of splitting, then the weighing."""
 
     def __init__(self, settings: SplitImportance, look: Look, generator: torch.Generator) -> None:
         self._settings, self._look, self._generator = settings, look, generator
+        self._ascents = Ascents(look, generator)
+        self._room = look.room()
         self._searches: list[Particles] = []
         self._weighing: _Weighing | None = None
 
     def step(self) -> bool:
-        """One level of a search, or one batch of weighing."""
+        """One round of ascents, one level of splitting, or one batch of weighing."""
         if self._weighing is not None:
             return self._weighing.step()
+        if self._ascents.goes_on(until=(1 - self._settings.ascent_share) * self._room):
+            self._ascents.step()
+            return True
         if self._searches and not self._searches[-1].is_over:
             self._searches[-1].step()
             return True
         no_more = self._look.room() < self._settings.n_particles or len(self._searches) == MOST_SEARCHES
         enough = self._look.ledger.spent >= self._settings.search_share * self._look.budget.forward
-        if (enough or no_more) and any(run.is_whole for run in self._searches):
-            self._weighing = _Weighing(self._look, self._searches, self._generator)
+        if (enough or no_more) and self._found():
+            whole = [run.rows_NC for run in self._searches if run.is_whole]
+            n_searches = 1 + len(self._searches)
+            self._weighing = _Weighing(self._look, self._found(), whole, self._generator, n_searches=n_searches)
+            return True
+        if enough and self._ascents.goes_on(
+            until=0
+        ):  # nothing was found so far: the event may be a few isolated inputs
+            self._ascents.step()
             return True
         if no_more:
             return False
@@ -109,7 +127,7 @@ class _Work:
         """What is known so far."""
         if self._weighing is not None:
             return self._weighing.figures(level)
-        hits = [own for own in (run.hits() for run in self._searches) if len(own)]
+        hits = self._found()
         ordinary = [run.log_p for run in self._searches[::2] if run.is_over]
         upper = min(0.0, max(ordinary, default=0.0) - math.log(1 - level))
         stuck: tuple[Flag, ...] = ("stuck",) if any(run.is_stuck for run in self._searches) else ()
@@ -120,22 +138,26 @@ class _Work:
         n_hits = sum(map(len, hits))
         return Figures(log_p=mass, log_low=mass, log_high=max(mass, upper), n_hits=n_hits, flags=flags)
 
+    def _found(self) -> list[Tensor]:
+        """Of every search that found some, its distinct rows that show the event."""
+        return [own for own in (self._ascents.hits(), *(run.hits() for run in self._searches)) if len(own)]
+
 
 class _Weighing:
     """Importance sampling of what the searches have not seen."""
 
-    def __init__(self, look: Look, searches: list[Particles], generator: torch.Generator) -> None:
+    def __init__(
+        self, look: Look, found: list[Tensor], whole: list[Tensor], generator: torch.Generator, *, n_searches: int
+    ) -> None:
         self._look, self._generator = look, generator
-        whole = [run for run in searches if run.is_whole]
-        found = [own for own in (run.hits() for run in searches) if len(own)]
         rows_HC, times_H = torch.cat(found).unique(dim=0, return_counts=True)
         log_p_H = log_prob(look.problem.inputs, rows_HC)
         self._log_mass = float(log_p_H.logsumexp(0))
         self._log_once = float(log_p_H[times_H == 1].logsumexp(0)) if len(found) > 1 else self._log_mass
-        self._log_unfound = self._log_once - math.log(len(searches))
+        self._log_unfound = self._log_once - math.log(n_searches)
         """What another search might add, by how much one alone has found (Good 1953)."""
         self._n_hits = len(rows_HC)
-        self._mixture = proposal(look.problem.inputs, [run.rows_NC for run in whole], rows_HC)
+        self._mixture = proposal(look.problem.inputs, whole, rows_HC)
         self._n_seen = len(look.memory.scores)
         self._n_left = self._draws()
         self._n_drawn = 0
@@ -205,9 +227,9 @@ class _Weighing:
 
 def proposal(law: Law, final: Sequence[Int[Tensor, "_ C"]], found_HC: Int[Tensor, "H C"]) -> KernelMixture:
     """The mixture around the particles that searches ended with, each search alike, and around all else they found."""
-    everywhere = 0.2 / len(found_HC)
+    everywhere = 0.2 if final else 1.0
     rows = [found_HC, *final]
-    weights = [torch.full((len(found_HC),), everywhere, dtype=torch.float64)]
+    weights = [torch.full((len(found_HC),), everywhere / len(found_HC), dtype=torch.float64)]
     weights += [torch.full((len(own),), 0.8 / len(final) / len(own), dtype=torch.float64) for own in final]
     centres_HC, number_N = torch.cat(rows).unique(dim=0, return_inverse=True)
     share_H = torch.zeros(len(centres_HC), dtype=torch.float64).index_add_(0, number_N, torch.cat(weights))
