@@ -18,7 +18,7 @@ IDLE = 20
 """Rounds in a row that saw nothing new after which there is nothing more to find."""
 N_CHAINS = 8
 WIDTH = 48
-"""Options of a choice that are tried at most: all where there are no more, else half drawn from the law, half evenly."""
+"""Options of a choice that are tried at most: all where there are no more, else half by the law, half evenly."""
 
 
 class Ascents:
@@ -33,6 +33,7 @@ class Ascents:
         self.n_ended = 0
         """Chains that came to an end."""
         self._n_idle = 0
+        self._round = N_CHAINS * min(WIDTH + 1, max(len(log_p) for log_p in self._starts.log_p))
 
     def step(self) -> None:
         """One choice of every chain."""
@@ -51,7 +52,7 @@ class Ascents:
 
     def goes_on(self, *, until: float) -> bool:
         """Whether there may be something new to see, and more forwards are left than `until` and than a round costs."""
-        return self._look.room() > max(until, N_CHAINS * (WIDTH + 1)) and self._n_idle < IDLE
+        return self._look.room() > max(until, self._round) and self._n_idle < IDLE
 
     def hits(self) -> Int[Tensor, "H C"]:
         """Distinct rows seen to show the event."""

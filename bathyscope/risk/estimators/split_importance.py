@@ -111,9 +111,7 @@ class _Work:
             n_searches = 1 + len(self._searches)
             self._weighing = _Weighing(self._look, self._found(), whole, self._generator, n_searches=n_searches)
             return True
-        if enough and self._ascents.goes_on(
-            until=0
-        ):  # nothing was found so far: the event may be a few isolated inputs
+        if enough and self._ascents.goes_on(until=0.0):  # nothing found: the event may be a few isolated inputs
             self._ascents.step()
             return True
         if no_more:

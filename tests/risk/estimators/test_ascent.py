@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from enumerable import N_FREE, N_OPTIONS, enumerable_law, problem, truths
+from risk.enumerable import N_FREE, N_OPTIONS, enumerable_law, problem, truths
 
 from bathyscope.risk.budget import Budget
 from bathyscope.risk.estimators.ascent import Ascents
@@ -15,7 +15,7 @@ from bathyscope.risk.look import Look
 def ascended(token: int, *, forward: int, seed: int = 0) -> tuple[Look, Ascents]:
     look = Look(problem(token), Budget(forward=forward))
     ascents = Ascents(look, torch.Generator().manual_seed(seed))
-    while ascents.goes_on(until=0):
+    while ascents.goes_on(until=0.0):
         ascents.step()
     return look, ascents
 
@@ -48,4 +48,4 @@ def test_a_chain_ends_where_no_change_of_one_choice_shows_the_event_and_is_likel
 def test_it_ends_when_there_is_nothing_new_to_see() -> None:
     look, ascents = ascended(max(truths()), forward=10**6)
     assert look.ledger.spent <= N_OPTIONS**N_FREE
-    assert not ascents.goes_on(until=0)
+    assert not ascents.goes_on(until=0.0)
