@@ -9,7 +9,6 @@ slopes, in bytes of tensors, and for each way in a process of its own how far it
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from peak import forget_peak, peak_bytes
 
 from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
@@ -89,7 +89,7 @@ def main(speed: Speed) -> int:
         "embedding": lambda rows_BC: embedding_step(model, law, rows_BC, speed.target, projection),
     }
     if speed.peak_of:
-        before = peak_bytes()
+        before = forget_peak()
         for _ in range(2):
             ways[speed.peak_of](draw(law, speed.batch, generator=generator))
         print(json.dumps(peak_bytes() - before))
@@ -120,11 +120,6 @@ def command(speed: Speed, way: str) -> list[str]:
     """This script, to measure the memory of one way."""
     size = ["--positions", str(speed.positions), "--batch", str(speed.batch)]
     return [sys.executable, __file__, "--model", speed.model, *size, "--peak-of", way]
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has held so far (Linux counts it in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -32,13 +32,18 @@ SEED = 0x0B5E
 
 def world_dictionaries(model: Path, truth: Path, *, out: Path) -> dict[str, Path]:
     """Name → folder of each dictionary, made in `out` where it is missing."""
-    folders = {name: out / name for name in ("trained", "random", "shifts")}
+    folders = _folders(out)
     if all(folder.exists() for folder in folders.values()):
         return folders
-    loaded, (_, law) = load_model(model), read_truth(truth)
+    return law_dictionaries(load_model(model), read_truth(truth)[1], out=out)
+
+
+def law_dictionaries(model: Model, law: ProductTokens, *, out: Path, n_inputs: int = N_INPUTS) -> dict[str, Path]:
+    """The same from a model and a law at hand; learns from `n_inputs` inputs."""
+    folders = _folders(out)
     generator = torch.Generator().manual_seed(SEED)
-    rows_NC = draw(law, N_INPUTS, generator=generator)
-    x_ND = _activations(loaded, law, rows_NC)
+    rows_NC = draw(law, n_inputs, generator=generator)
+    x_ND = _activations(model, law, rows_NC)
     batches = [
         batch_BD
         for _ in range(PASSES)
@@ -46,11 +51,15 @@ def world_dictionaries(model: Path, truth: Path, *, out: Path) -> dict[str, Path
     ]
     trained = train(batches, TopK(n_features=N_FEATURES, k=K), out=folders["trained"])
     random_dictionary(trained, x_ND, k=K, seed=0).save(folders["random"])
-    changed_ND = _activations(loaded, law, redrawn(law, rows_NC, generator))
+    changed_ND = _activations(model, law, redrawn(law, rows_NC, generator))
     shifts_ND = changed_ND - x_ND
     shifts_PD = shifts_ND[shifts_ND.norm(dim=1) > 1e-3]
     learn_shifts(shifts_PD, ShiftSettings(n_features=N_SHIFTS, n_restarts=2), out=folders["shifts"])
     return folders
+
+
+def _folders(out: Path) -> dict[str, Path]:
+    return {name: out / name for name in ("trained", "random", "shifts")}
 
 
 def _activations(model: Model, law: ProductTokens, rows_NC: Tensor) -> Float[Tensor, "N D"]:
