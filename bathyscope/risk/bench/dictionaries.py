@@ -6,13 +6,13 @@ They learn from other inputs than those that the estimators read; what that cost
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathyscope.dictionaries.shifts.learn import learn_shifts
 from bathyscope.dictionaries.shifts.settings import ShiftSettings
 from bathyscope.dictionaries.topk import TopK
-from bathyscope.dictionaries.train import train
+from bathyscope.dictionaries.train import TrainSettings, train
 from bathyscope.evaluation.nulls import random_dictionary
 from bathyscope.models.hooks import run
 from bathyscope.models.load import load_model
@@ -38,23 +38,27 @@ def world_dictionaries(model: Path, truth: Path, *, out: Path) -> dict[str, Path
     return law_dictionaries(load_model(model), read_truth(truth)[1], out=out)
 
 
-def law_dictionaries(model: Model, law: ProductTokens, *, out: Path, n_inputs: int = N_INPUTS) -> dict[str, Path]:
-    """The same from a model and a law at hand; learns from `n_inputs` inputs."""
+def law_dictionaries(
+    model: Model, law: ProductTokens, *, out: Path, n_inputs: int = N_INPUTS, seed: int = 0
+) -> dict[str, Path]:
+    """The same from a model and a law at hand; learns from `n_inputs` inputs. `seed` is of inputs and start weights."""
     folders = _folders(out)
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(SEED + seed)
     rows_NC = draw(law, n_inputs, generator=generator)
-    x_ND = _activations(model, law, rows_NC)
+    x_ND = final_activations(model, law, rows_NC)
     batches = [
         batch_BD
         for _ in range(PASSES)
         for batch_BD in x_ND[torch.randperm(len(x_ND), generator=generator)].split(BATCH)
     ]
-    trained = train(batches, TopK(n_features=N_FEATURES, k=K), out=folders["trained"])
-    random_dictionary(trained, x_ND, k=K, seed=0).save(folders["random"])
-    changed_ND = _activations(model, law, redrawn(law, rows_NC, generator))
+    trained = train(
+        batches, TopK(n_features=N_FEATURES, k=K), out=folders["trained"], settings=TrainSettings(seed=seed)
+    )
+    random_dictionary(trained, x_ND, k=K, seed=seed).save(folders["random"])
+    changed_ND = final_activations(model, law, redrawn(law, rows_NC, generator))
     shifts_ND = changed_ND - x_ND
     shifts_PD = shifts_ND[shifts_ND.norm(dim=1) > 1e-3]
-    learn_shifts(shifts_PD, ShiftSettings(n_features=N_SHIFTS, n_restarts=2), out=folders["shifts"])
+    learn_shifts(shifts_PD, ShiftSettings(n_features=N_SHIFTS, n_restarts=2, seed=seed), out=folders["shifts"])
     return folders
 
 
@@ -62,8 +66,8 @@ def _folders(out: Path) -> dict[str, Path]:
     return {name: out / name for name in ("trained", "random", "shifts")}
 
 
-def _activations(model: Model, law: ProductTokens, rows_NC: Tensor) -> Float[Tensor, "N D"]:
-    """Final norm at the last position."""
+def final_activations(model: Model, law: ProductTokens, rows_NC: Int[Tensor, "N C"]) -> Float[Tensor, "N D"]:
+    """Output of the final norm at the last position, float32."""
     place = read_head(model).hookpoint
     parts = [run(model, law.inputs(model, part_BC), place)[place][:, -1] for part_BC in rows_NC.split(BATCH)]
     return torch.cat(parts).float().cpu()
