@@ -4,8 +4,8 @@
 
 For each seed a trained dictionary, columns of shifts, and as nulls a random dictionary and orthogonal axes (principal
 ones, and turned at random) of the final activations, and inputs of its own; every estimator reads the same activations.
-Errors are in decades, root mean square over events and seeds, with intervals from events drawn again. A second start goes
-on where the first was stopped.
+Errors are in decades, root mean square over events and seeds, with intervals from events drawn again. A second start
+goes on where the first was stopped.
 """
 
 import json
@@ -71,9 +71,8 @@ def main(settings: Comparison) -> int:
             errors = [log10 - np.log10(truth[token]) for log10, token in zip(log10_E, tokens, strict=True)]
             off_SE.setdefault(name, []).append(errors)
     table = {name: np.array(errors) for name, errors in off_SE.items()}
-    print(
-        f"{n} events, {truth[tokens[-1]]:.1e} to {truth[tokens[0]]:.1e}, {settings.seeds} seeds, {settings.forward:,} inputs\n"
-    )
+    probable = f"{truth[tokens[-1]]:.1e} to {truth[tokens[0]]:.1e}"
+    print(f"{n} events, {probable}, {settings.seeds} seeds, {settings.forward:,} inputs\n")
     print("| estimator | rms, decades | mean, decades | worst | beside the random dictionary |")
     print("|---|---|---|---|---|")
     null_SE = table[NULL]
