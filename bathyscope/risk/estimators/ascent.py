@@ -16,24 +16,30 @@ OPEN = 0.5
 """Even part of the law that starts are drawn from: what takes options that are rare is found, too."""
 IDLE = 20
 """Rounds in a row that saw nothing new after which there is nothing more to find."""
-N_CHAINS = 8
+MOST_CHAINS = 8
+PASSES = 2
+"""Times that a chain usually goes over all choices before it ends: what it must be able to pay for."""
 WIDTH = 48
 """Options of a choice that are tried at most: all where there are no more, else half by the law, half evenly."""
 
 
 class Ascents:
-    """Chains side by side."""
+    """Chains side by side: eight, or as many as the forwards in view pay for."""
 
-    def __init__(self, look: Look, generator: torch.Generator) -> None:
+    def __init__(self, look: Look, generator: torch.Generator, *, forward: float) -> None:
         self._look, self._generator = look, generator
         self._starts = Opened(law=look.problem.inputs, share=OPEN)
         self._free = free_choices(self._starts).tolist()
         self._hits: list[Tensor] = []
-        self._chains = [self._new_chain() for _ in range(N_CHAINS)]
+        widths = [min(len(self._starts.log_p[column]), WIDTH + 1) for column in self._free]
+        self.is_worth_it = forward >= PASSES * sum(widths)
+        """Whether the forwards in view pay for a whole chain."""
+        n_chains = max(1, min(MOST_CHAINS, int(forward // (PASSES * max(sum(widths), 1)))))
+        self._round = n_chains * max(widths, default=0)
+        self._chains = [self._new_chain() for _ in range(n_chains)]
         self.n_ended = 0
         """Chains that came to an end."""
         self._n_idle = 0
-        self._round = N_CHAINS * min(WIDTH + 1, max(len(log_p) for log_p in self._starts.log_p))
 
     def step(self) -> None:
         """One choice of every chain."""
@@ -52,7 +58,7 @@ class Ascents:
 
     def goes_on(self, *, until: float) -> bool:
         """Whether there may be something new to see, and more forwards are left than `until` and than a round costs."""
-        return self._look.room() > max(until, self._round) and self._n_idle < IDLE
+        return bool(self._free) and self._look.room() > max(until, self._round) and self._n_idle < IDLE
 
     def hits(self) -> Int[Tensor, "H C"]:
         """Distinct rows seen to show the event."""

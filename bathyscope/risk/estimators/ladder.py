@@ -35,8 +35,8 @@ class Ladder:
         self._settings, self._look, self._generator = settings, look, generator
         self._blind = Blind(look, uniform=settings.uniform, pairs=settings.pairs)
         self._informed = Informed(look) if settings.gradients else None
-        self._ascents = Ascents(look, generator)
         self._room = look.room()
+        self._ascents = Ascents(look, generator, forward=settings.ascent_share * self._room)
         self._ascents_end = (1 - settings.ascent_share * settings.exact) * self._room
         self._pilot_end = (1 - settings.pilot_share) * self._ascents_end
         self._most_looks = settings.patience * look.room()
@@ -75,7 +75,7 @@ class Ladder:
     def _ascends(self) -> bool:
         """Whether ascents come next: before the pilot, and behind it for as long as nothing was found at all."""
         if self._pilot is None:
-            return self._ascents.goes_on(until=self._ascents_end)
+            return self._ascents.is_worth_it and self._ascents.goes_on(until=self._ascents_end)
         lost = self._is_led and self._sweeps is None and self._look.log_mass == -math.inf
         return lost and self._settings.exact and self._ascents.goes_on(until=LAST_RESORT * self._room)
 

@@ -89,8 +89,8 @@ class _Work:
 
     def __init__(self, settings: SplitImportance, look: Look, generator: torch.Generator) -> None:
         self._settings, self._look, self._generator = settings, look, generator
-        self._ascents = Ascents(look, generator)
         self._room = look.room()
+        self._ascents = Ascents(look, generator, forward=settings.ascent_share * self._room)
         self._searches: list[Particles] = []
         self._weighing: _Weighing | None = None
 
@@ -98,7 +98,8 @@ class _Work:
         """One round of ascents, one level of splitting, or one batch of weighing."""
         if self._weighing is not None:
             return self._weighing.step()
-        if self._ascents.goes_on(until=(1 - self._settings.ascent_share) * self._room):
+        until = (1 - self._settings.ascent_share) * self._room
+        if self._ascents.is_worth_it and self._ascents.goes_on(until=until):
             self._ascents.step()
             return True
         if self._searches and not self._searches[-1].is_over:

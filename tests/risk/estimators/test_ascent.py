@@ -14,7 +14,7 @@ from bathyscope.risk.look import Look
 
 def ascended(token: int, *, forward: int, seed: int = 0) -> tuple[Look, Ascents]:
     look = Look(problem(token), Budget(forward=forward))
-    ascents = Ascents(look, torch.Generator().manual_seed(seed))
+    ascents = Ascents(look, torch.Generator().manual_seed(seed), forward=float(forward))
     while ascents.goes_on(until=0.0):
         ascents.step()
     return look, ascents
@@ -49,3 +49,15 @@ def test_it_ends_when_there_is_nothing_new_to_see() -> None:
     look, ascents = ascended(max(truths()), forward=10**6)
     assert look.ledger.spent <= N_OPTIONS**N_FREE
     assert not ascents.goes_on(until=0.0)
+
+
+def test_chains_are_as_many_as_the_forwards_in_view_pay_for() -> None:
+    look = Look(problem(), Budget(forward=10**6))
+    costs: list[int] = []
+    for forward in (10.0, 2.0 * N_OPTIONS * N_FREE, 10.0**6):
+        ascents, before = Ascents(look, torch.Generator().manual_seed(0), forward=forward), look.ledger.remembered
+        assert ascents.is_worth_it == (forward > 10)
+        spent = look.ledger.spent
+        ascents.step()
+        costs.append(look.ledger.spent - spent + look.ledger.remembered - before)
+    assert costs == [N_OPTIONS, N_OPTIONS, 8 * N_OPTIONS]

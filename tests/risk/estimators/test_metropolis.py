@@ -45,7 +45,6 @@ def test_rare_tokens_are_found_and_mostly_within_a_factor_of_two_and_the_interva
     assert sum(covered) >= 0.8 * len(covered)
 
 
-@pytest.mark.xfail(reason="at 800 forwards of this rugged world one event is missed and one is far off", strict=True)
 def test_no_rare_token_is_missed_and_each_is_within_a_factor_of_two_and_the_interval() -> None:
     world = enumerable(1)
     for event in several_ways():
