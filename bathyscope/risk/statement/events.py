@@ -1,6 +1,7 @@
 """The `[event]` table of a statement."""
 
 from pathlib import Path
+from typing import Any
 
 from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.errors import ConfigError
@@ -49,7 +50,7 @@ def _choices(table: Table, model: Model) -> tuple[int, ...]:
     """The ids of `token`, or of each of `tokens`."""
     if not table.has("tokens"):
         return (_token(table, model, table.get("token", object)),)
-    tokens = table.get("tokens", list)
+    tokens: list[Any] = table.get("tokens", list)
     if not tokens:
         raise ConfigError(f"{table.where}: tokens is empty; name at least one")
     return tuple(_token(table, model, token) for token in tokens)

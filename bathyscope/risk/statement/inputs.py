@@ -49,7 +49,7 @@ def _optional(table: Table, key: str) -> Any:
 
 def _fillings(table: Table) -> dict[str, list[str] | dict[str, float]]:
     """Slot → its texts, or text → weight; a slot's weights are made to sum to 1."""
-    fillings = table.get("fillings", dict)
+    fillings: dict[str, Any] = table.get("fillings", dict)
     for slot, given in fillings.items():
         where = f"{table.where}: fillings.{slot}"
         if isinstance(given, dict):
@@ -68,7 +68,7 @@ def _prompts(table: Table, *, beside: Path) -> list[str]:
     """The prompts that stand in the table, or in a file that it names."""
     if not table.has("prompts"):
         return _lines(beside / table.get("file", str))
-    prompts = table.get("prompts", list)
+    prompts: list[Any] = table.get("prompts", list)
     _require_texts(f"{table.where}: prompts", prompts)
     return prompts
 
