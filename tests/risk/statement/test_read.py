@@ -66,7 +66,7 @@ def test_every_kind_of_event_is_read(event, kind, tmp_path, model):
         (SLOTS, 'kind = "argmin"\ntoken = "a"', "kind is 'argmin', expected one of argmax"),
         (SLOTS, 'kind = "argmax"\ntoken = "a"\nheat = 1', r"\[event\] has no key 'heat'"),
         (SLOTS, 'kind = "argmax"', "has no token; write token"),
-        (SLOTS, 'kind = "draw"\ntoken = 1\ntemperature = "hot"', "temperature is 'hot', expected float"),
+        (SLOTS, 'kind = "draw"\ntoken = 1\ntemperature = "hot"', "temperature is 'hot', expected a number"),
         (SLOTS, 'kind = "greedy"\ntext = 3', "text is 3, expected a text in quotes"),
         ('kind = "slots"\ntext = "{a}"\nfillings.b = ["x"]', ARGMAX, "slots"),
         ('kind = "dice"', ARGMAX, "expected one of slots, pool"),
