@@ -12,10 +12,12 @@ from bathyscope.errors import ConfigError
 from bathyscope.files import sha256, write_atomic
 from bathyscope.risk.bench.methods import EACH, ONE_PASS
 from bathyscope.risk.budget import Budget
-from bathyscope.risk.estimates import KIND, read_estimates, write_estimates
+from bathyscope.risk.estimate import Estimate
+from bathyscope.risk.estimates import KIND, estimate_of, read_estimates, write_estimates
 from bathyscope.risk.estimators.auto import Auto
 from bathyscope.risk.estimators.estimator import Estimator
-from bathyscope.risk.run import estimate, require
+from bathyscope.risk.problem import Problem
+from bathyscope.risk.run import estimate, require_draws, require_level, require_round
 from bathyscope.risk.scoring.ladder import ladder
 from bathyscope.risk.statement.read import read_problem
 
@@ -47,14 +49,17 @@ class Risk(Command):
 
 
 def run(config: Risk) -> None:
-    """Estimate, write the folder, print a line for each estimator and the likeliest inputs that show the event."""
+    """Estimate, print a line for each estimator as it ends, write the folder; goes on behind the last that ended."""
     strange = [name for name in config.methods if name not in ESTIMATORS]
     if strange or not config.methods or len(set(config.methods)) < len(config.methods):
-        known = ", ".join(ESTIMATORS)
-        raise ConfigError(f"methods are {', '.join(config.methods) or 'none'}: name each once, of {known}")
-    problem, budget = read_problem(config.problem), Budget(forward=config.forward, seconds=config.seconds)
+        given, known = (", ".join(map(repr, names)) for names in (config.methods, ESTIMATORS))
+        raise ConfigError(f"methods are {given or 'none'}: name each once, of {known}")
+    require_level(config.level)
+    require_draws(config.seed, config.batch_size)
+    budget = Budget(forward=config.forward, seconds=config.seconds)
+    problem = read_problem(config.problem)
     for name in config.methods:
-        require(problem, ESTIMATORS[name])
+        require_round(problem, ESTIMATORS[name], budget)
     recipe = Recipe(
         kind=KIND,
         config={
@@ -68,23 +73,36 @@ def run(config: Risk) -> None:
         seed=config.seed,
         materials=problem.model.materials,
     )
-    if not artifacts.is_finished(config.out, recipe):
-        with artifacts.draft(config.out, recipe) as work:
-            found = [
-                estimate(
-                    problem,
-                    ESTIMATORS[name],
-                    budget,
-                    seed=config.seed,
-                    level=config.level,
-                    batch_size=config.batch_size,
-                )
-                for name in config.methods
-            ]
-            write_estimates(work.path, found)
-            write_atomic(work.path / PICTURE, ladder(found, title=found[0].problem).encode())
-    for one in read_estimates(config.out):
-        say(str(one), as_json=config.json)
-        for witness in one.witnesses[:3]:
-            say(f"    {problem.model.tokenizer.decode(list(witness.tokens))!r}", as_json=config.json)
-        result({"estimate": one.row()}, as_json=config.json)
+    if artifacts.is_finished(config.out, recipe):
+        for one in read_estimates(config.out):
+            _show(one, problem, as_json=config.json)
+        return
+    with artifacts.draft(config.out, recipe) as work:
+        found = [estimate_of(row) for row in (work.state() or {"rows": []})["rows"]]
+        for one in found:
+            _show(one, problem, as_json=config.json)
+        for name in config.methods[len(found) :]:
+            found.append(_estimated(name, problem, budget, config))
+            work.checkpoint({"rows": [one.row() for one in found]})
+        write_estimates(work.path, found)
+        write_atomic(work.path / PICTURE, ladder(found, title=found[0].problem).encode())
+
+
+def _estimated(name: str, problem: Problem, budget: Budget, config: Risk) -> Estimate:
+    """What one estimator finds, shown as well. After Ctrl-C it is shown and nothing more: KeyboardInterrupt goes on."""
+    one = estimate(
+        problem, ESTIMATORS[name], budget, seed=config.seed, level=config.level, batch_size=config.batch_size
+    )
+    _show(one, problem, as_json=config.json)
+    if "by_hand" in one.flags:
+        raise KeyboardInterrupt
+    return one
+
+
+def _show(one: Estimate, problem: Problem, *, as_json: bool) -> None:
+    """A line for the estimate and the likeliest inputs that show the event; with `--json` one object."""
+    say(str(one), as_json=as_json)
+    for witness in one.witnesses[:3]:
+        say(f"    {problem.model.tokenizer.decode(list(witness.tokens))!r}", as_json=as_json)
+    if as_json:
+        result({"estimate": one.row()}, as_json=True)

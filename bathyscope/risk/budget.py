@@ -1,5 +1,6 @@
 """`Budget`: what an estimate may cost; `Ledger`: what it has cost. Burn-in and pilots count like everything else."""
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -19,8 +20,10 @@ class Budget:
     """Wall-clock limit; None: none."""
 
     def __post_init__(self) -> None:
-        if self.forward < 1 or (self.seconds is not None and self.seconds <= 0):
-            raise ConfigError(f"a budget of {self.forward} forwards and {self.seconds} seconds buys nothing")
+        if self.forward < 1:
+            raise ConfigError(f"a budget of {self.forward} forwards buys nothing; give at least 1")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise ConfigError(f"a budget of {self.seconds} seconds is none; give a number above 0, or no limit")
 
 
 class BudgetSpent(Exception):

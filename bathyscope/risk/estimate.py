@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Flag = Literal[
+    "by_hand",  # Ctrl-C ended it
     "center_accepts",  # the mean activation shows the event: it is not rare, and QLD says nothing about it
     "clamped",  # the formula left [0, 1]
     "disagree",  # two ways to the number do not meet within their intervals
     "heavy_tail",  # a few inputs carry the estimate
     "infeasible",  # no activation can show the event
-    "interrupted",  # ended before its plan was done: by hand, or because the budget was spent
+    "interrupted",  # ended before its plan was done: the budget was spent, or a hand was on the keys (`by_hand`)
     "model_bias",  # rests on an assumption that the interval does not cover
     "no_hits",  # nothing that was tried shows the event: the interval's upper end is all that is known
     "not_mixed",  # chains disagree with each other

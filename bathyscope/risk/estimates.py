@@ -27,10 +27,11 @@ def read_estimates(folder: Path) -> list[Estimate]:
     """The estimates of a finished folder, in order. Raises ArtifactError for another kind or an altered file."""
     manifest = artifacts.read_manifest(folder, kind=KIND)
     text = artifacts.check_file(folder, manifest, FILE).read_text()
-    return [_estimate(json.loads(line)) for line in text.splitlines()]
+    return [estimate_of(json.loads(line)) for line in text.splitlines()]
 
 
-def _estimate(row: dict[str, Any]) -> Estimate:
+def estimate_of(row: dict[str, Any]) -> Estimate:
+    """The estimate that `Estimate.row` made this of."""
     own = dict(row["figures"])
     own.update({name: _infinite(name) for name in _LOGS if own[name] is None})
     return Estimate(

@@ -5,9 +5,9 @@ proposed over and over. Memory: about 200 bytes a row seen, and its slopes up to
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bathyscope import progress
-from bathyscope.errors import ModelError
+from bathyscope.errors import ConfigError, ModelError
 from bathyscope.models.hooks import run
 from bathyscope.models.model import Model
 from bathyscope.risk.budget import BACKWARD, Budget, BudgetSpent, Ledger
@@ -170,7 +170,7 @@ class Look:
         Raises BudgetSpent before a batch that cannot be paid for, ModelError for NaN.
         """
         self._pay(len(choices_BC))
-        inputs = self.problem.inputs.inputs(self.model, choices_BC)
+        inputs = self._inputs(choices_BC)
         with torch.no_grad():
             logits_BV = self._finite(next_logits(self.model, inputs), "logits")
         self._count(inputs["input_ids"])
@@ -182,7 +182,7 @@ class Look:
         Raises BudgetSpent before a batch that cannot be paid for, ModelError for NaN.
         """
         self._pay(len(choices_BC))
-        inputs = self.problem.inputs.inputs(self.model, choices_BC)
+        inputs = self._inputs(choices_BC)
         x_BSD = run(self.model, inputs, hookpoint)[hookpoint]
         self._count(inputs["input_ids"])
         return self._finite(x_BSD[:, -1], f"activations at {hookpoint}")
@@ -209,13 +209,13 @@ class Look:
 
     @torch.no_grad()
     def _forward(self, choices_BC: Int[Tensor, "B C"]) -> Seen:
-        inputs = self.problem.inputs.inputs(self.model, choices_BC)
+        inputs = self._inputs(choices_BC)
         outcome = self._checked(self.problem.event.outcome(self.model, inputs))
         self._count(inputs["input_ids"])
         return Seen(outcome.score_B.double().cpu(), outcome.value_B.double().cpu())
 
     def _slopes(self, choices_BC: Int[Tensor, "B C"]) -> Slopes:
-        inputs = dict(self.problem.inputs.inputs(self.model, choices_BC))
+        inputs = dict(self._inputs(choices_BC))
         tokens_BS = inputs.pop("input_ids")
         with torch.no_grad():
             embedded_BSD = self.model.network.get_input_embeddings()(tokens_BS)
@@ -226,6 +226,17 @@ class Look:
         self._count(tokens_BS)
         self.ledger.backward += len(tokens_BS)
         return Slopes(outcome.score_B.detach().double().cpu(), outcome.value_B.double().cpu(), slope_BSD.float().cpu())
+
+    def _inputs(self, choices_BC: Int[Tensor, "B C"]) -> Mapping[str, Any]:
+        """What the network is given. Raises ConfigError for more tokens than it can take."""
+        inputs = self.problem.inputs.inputs(self.model, choices_BC)
+        n_tokens = inputs["input_ids"].shape[1] + self._n_generated
+        if n_tokens > self.model.context_length:
+            raise ConfigError(
+                f"an input of {self.problem.inputs.name} takes {n_tokens} tokens, {self.model.name} at most "
+                f"{self.model.context_length}; shorten it"
+            )
+        return inputs
 
     def _checked(self, outcome: Outcome) -> Outcome:
         if bool(outcome.score_B.isnan().any()) or bool(outcome.value_B.isnan().any()):

@@ -17,7 +17,7 @@ from bathyscope.risk.events.logit import ArgmaxToken, OnLogits, outcomes
 from bathyscope.risk.inputs.law import Law, draw
 from bathyscope.risk.look import MOST_WITNESSES, Look, Seen, as_witnesses
 from bathyscope.risk.problem import Problem
-from bathyscope.risk.run import cost, ended, require, require_level, settings_of, to_the_end
+from bathyscope.risk.run import cost, ended, require, require_draws, require_level, settings_of, to_the_end
 
 
 def estimate_many(
@@ -38,6 +38,7 @@ def estimate_many(
     not follow from the next token's logits; otherwise as `estimate` does.
     """
     require_level(level)
+    require_draws(seed, batch_size)
     problems = [Problem(model=model, inputs=inputs, event=event) for event in events]
     for problem in problems:
         require(problem, estimator)
@@ -45,12 +46,12 @@ def estimate_many(
         raise ConfigError("no event was given, expected at least one")
     look = Look(problems[0], budget or Budget(), batch_size=batch_size)
     shared = _begin(look, events, estimator, torch.Generator().manual_seed(seed))
-    is_interrupted = to_the_end(shared.step)
+    flags = to_the_end(shared.step)
     return [
         Estimate(
             problem=problem.name,
             method=estimator.name,
-            figures=ended(figures, is_interrupted=is_interrupted),
+            figures=ended(figures, flags),
             level=level,
             cost=cost(look.ledger),
             seed=seed,

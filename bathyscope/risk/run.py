@@ -46,10 +46,11 @@ def estimate(
     the estimator cannot take and for a budget too small for one round; ModelError for scores that are NaN.
     """
     require_level(level)
+    require_draws(seed, batch_size)
     generator = torch.Generator().manual_seed(seed)
     look, run = _begun(problem, estimator, budget or Budget(), batch_size, generator)
-    is_interrupted = to_the_end(run.step)
-    figures = ended(run.figures(level), is_interrupted=is_interrupted)
+    flags = to_the_end(run.step)
+    figures = ended(run.figures(level), flags)
     if isinstance(look, Look):
         figures = _at_least(figures, look.log_mass)
     return Estimate(
@@ -89,6 +90,14 @@ def require_level(level: float) -> None:
         raise ConfigError(f"level is {level}, expected a probability such as 0.95")
 
 
+def require_draws(seed: int, batch_size: int) -> None:
+    """Raises ConfigError for a seed that no generator takes, and for batches of nothing."""
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"seed is {seed}, expected a whole number from 0 to 2^63 - 1")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}, expected at least 1")
+
+
 def require(problem: Problem, estimator: Estimator) -> None:
     """Raises ConfigError for a problem that lacks what the estimator needs."""
     for need in sorted(estimator.needs):
@@ -98,6 +107,12 @@ def require(problem: Problem, estimator: Estimator) -> None:
                 f"{estimator.name} needs {what}; {problem.event.name} on {problem.inputs.name} is none: "
                 "choose another estimator, such as naive"
             )
+
+
+def require_round(problem: Problem, estimator: Estimator, budget: Budget) -> None:
+    """Raises ConfigError for what `estimate` refuses before its first forward; sends nothing through the network."""
+    require(problem, estimator)
+    estimator.begin(Look(problem, budget), torch.Generator())
 
 
 def cost(ledger: Ledger) -> dict[str, float | int]:
@@ -139,20 +154,20 @@ def _at_least(figures: Figures, log_mass: float) -> Figures:
     return dataclasses.replace(figures, log_low=low, log_high=max(figures.log_high, low), flags=flags)
 
 
-def to_the_end(step: Callable[[], bool]) -> bool:
-    """Step until there is nothing left to do; True when the budget or a hand on the keys ended it before."""
+def to_the_end(step: Callable[[], bool]) -> tuple[Flag, ...]:
+    """Step until there is nothing left to do; flags that say what ended it before, if anything did."""
     try:
         while step():
             pass
-    except (BudgetSpent, KeyboardInterrupt):
-        return True
-    return False
+    except BudgetSpent:
+        return ("interrupted",)
+    except KeyboardInterrupt:
+        return ("interrupted", "by_hand")
+    return ()
 
 
-def ended(figures: Figures, *, is_interrupted: bool) -> Figures:
-    """The figures, flagged where the work was interrupted. Raises ConfigError for NaN, a defect of the estimator."""
+def ended(figures: Figures, flags: tuple[Flag, ...]) -> Figures:
+    """The figures, with what ended the work as flags. Raises ConfigError for NaN, a defect of the estimator."""
     if math.isnan(figures.log_p):
         raise ConfigError("the estimator returned NaN; this is a defect of the estimator")
-    if is_interrupted:
-        return dataclasses.replace(figures, flags=(*figures.flags, "interrupted"))
-    return figures
+    return dataclasses.replace(figures, flags=(*figures.flags, *flags))

@@ -64,7 +64,7 @@ class CrossEntropy:
         if size < least:
             raise ConfigError(
                 f"{self.name} needs rounds of {least} forwards, found {look.room()} forwards for {self.n_rounds} "
-                "rounds; lower n_rounds"
+                "rounds; raise the budget or lower n_rounds"
             )
         return _Rounds(self, look, generator)
 

@@ -67,7 +67,8 @@ class ITGIS:
         """Start. Raises ConfigError for a budget that does not pay for two batches."""
         if look.room() < 2 * COST * self.batch:
             raise ConfigError(
-                f"{self.name} needs {2 * COST * self.batch} forwards for two batches, found {look.room()}; lower batch"
+                f"{self.name} needs {2 * COST * self.batch} forwards for two batches, found {look.room()}; "
+                "raise the budget or lower batch"
             )
         return _Batches(self, look, generator)
 

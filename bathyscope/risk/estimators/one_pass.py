@@ -77,7 +77,9 @@ class ActivationPass:
         self._pieces: list[Float[Tensor, "_ D"]] = []
         least = look.model.d_model + 2 * N_CHECKED
         if look.room() < least:
-            raise ConfigError(f"{estimator.name} needs {least} forwards for this width, found {look.room()}")
+            raise ConfigError(
+                f"{estimator.name} needs {least} forwards for this width, found {look.room()}; raise the budget"
+            )
 
     def step(self) -> bool:
         """One batch; before the first, the head is compared with the model."""

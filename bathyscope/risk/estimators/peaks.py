@@ -65,7 +65,9 @@ class PeaksOverThreshold:
         """Start. Raises ConfigError for a budget that leaves fewer than 20 scores above the threshold."""
         least = math.ceil(LEAST_PEAKS / self.share)
         if look.room() < least:
-            raise ConfigError(f"{self.name} needs {least} forwards for {LEAST_PEAKS} peaks, found {look.room()}")
+            raise ConfigError(
+                f"{self.name} needs {least} forwards for {LEAST_PEAKS} peaks, found {look.room()}; raise the budget"
+            )
         return ScorePass(self, look, generator)
 
     def of_scores(self, seen: Seen, *, is_smooth: bool, level: float, seed: int) -> Figures:

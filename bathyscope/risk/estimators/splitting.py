@@ -62,7 +62,8 @@ class Splitting:
         least = 2 * self.n_particles
         if look.room() < least:
             raise ConfigError(
-                f"{self.name} needs {least} forwards for one level, found {look.room()}; lower n_particles"
+                f"{self.name} needs {least} forwards for one level, found {look.room()}; "
+                "raise the budget or lower n_particles"
             )
         return _Runs(self, look, generator)
 

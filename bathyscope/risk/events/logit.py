@@ -1,5 +1,6 @@
 """Events on the next token: which logit is largest, or how likely a token is drawn."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -113,8 +114,10 @@ class TokenProbability:
     """Of the draw."""
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature is {self.temperature}, expected above 0; ArgmaxToken is its limit at 0")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(
+                f"temperature is {self.temperature}, expected a number above 0; ArgmaxToken is its limit at 0"
+            )
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
 One forward with the sequence behind the input; no token is generated.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -57,8 +58,10 @@ class SampledSequence:
 
     def __post_init__(self) -> None:
         _require_sequence(self.tokens)
-        if not self.temperature > 0:
-            raise ConfigError(f"temperature is {self.temperature}, expected above 0; GreedySequence is its limit at 0")
+        if not 0 < self.temperature < math.inf:
+            raise ConfigError(
+                f"temperature is {self.temperature}, expected a number above 0; GreedySequence is its limit at 0"
+            )
 
     @property
     def name(self) -> str:

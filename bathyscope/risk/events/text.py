@@ -63,6 +63,9 @@ class TextMatches:
     n_generated: int = 16
     """Most tokens of the greedy answer, where the event judges one."""
 
+    def __post_init__(self) -> None:
+        _require_tokens(self.n_generated)
+
     @property
     def name(self) -> str:
         """The label."""
@@ -94,6 +97,9 @@ class Judge:
     """Least score that counts."""
     n_generated: int = 16
     """Most tokens of the greedy answer, where the event judges one."""
+
+    def __post_init__(self) -> None:
+        _require_tokens(self.n_generated)
 
     @property
     def name(self) -> str:
@@ -153,7 +159,10 @@ def text_matcher(rule: str) -> Callable[[str], bool]:
         raise ConfigError(f"{rule!r} is no rule for text; expected words:…, contains:… or regex:…")
     match kind:
         case "words":
-            patterns = [pattern(word.strip()) for word in what.split(",")]
+            words = [word.strip() for word in what.split(",")]
+            if not all(word.strip("*") for word in words):
+                raise ConfigError(f"{rule!r} has a word without a letter, which every text holds; strike it out")
+            patterns = [pattern(word) for word in words]
             return lambda text: any(each.search(text) for each in patterns)
         case "contains":
             return lambda text: what in text
@@ -173,6 +182,11 @@ def greedy_answers(model: Model, inputs: Mapping[str, Any], n_tokens: int) -> li
     rows = answer_rows(model, prompts, max_new_tokens=n_tokens, draws=[Draw()] * len(prompts), stops=stop_tokens(model))
     texts = [str(model.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
     return [Answer(tuple(p), tuple(row), text) for p, row, text in zip(prompts, rows, texts, strict=True)]
+
+
+def _require_tokens(n_generated: int) -> None:
+    if n_generated < 1:
+        raise ConfigError(f"an answer of {n_generated} tokens is none to judge; expected at least 1")
 
 
 def _unpadded(tokens_BS: Int[Tensor, "B S"], mask_BS: Tensor | None) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """`Pool`: one of a list of prompts, each with its weight: what is known of how a model is asked."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,9 +59,12 @@ def prompt_pool(
 
 def log_shares(weights: Sequence[float], n: int, name: str) -> Float[Tensor, " K"]:
     """Natural logarithms of weights that are made to sum to 1. Raises ConfigError for other than `n` positive ones."""
+    if n == 0:
+        raise ConfigError(f"{name}: there is nothing to choose from; give at least one text")
+    if len(weights) != n:
+        raise ConfigError(f"{name}: {len(weights)} weights were given, expected {n}, one for each text")
+    strange = [weight for weight in weights if not 0 < weight < math.inf]
+    if strange:
+        raise ConfigError(f"{name}: a weight is {strange[0]}, expected a positive number; leave out what cannot occur")
     weight_K = torch.tensor(list(weights), dtype=torch.float64)
-    if len(weight_K) != n or n == 0 or not bool(((weight_K > 0) & weight_K.isfinite()).all()):
-        raise ConfigError(
-            f"{name}: expected {n} weights, at least one, all positive numbers; found {list(weights)[:5]}"
-        )
     return (weight_K / weight_K.sum()).log()

@@ -10,9 +10,12 @@ from html import escape
 from bathyscope.errors import ConfigError
 from bathyscope.risk.estimate import Estimate
 
-WIDTH, LEFT, RIGHT, TOP, RUNG = 460.0, 190.0, 240.0, 34.0, 30.0
+WIDTH, LEFT, RIGHT, TOP, RUNG = 460.0, 220.0, 240.0, 34.0, 30.0
+"""Of the axis, of the rooms beside and above it, of a rung; the room on the right grows with what stands there."""
+LETTER = 6.8
+"""Room that a letter takes at most, on average."""
 ROOM = 2.0
-"""Decades below the lowest finite end; ends at 0 are drawn there."""
+"""Decades below the lowest finite end; ends at 0 are drawn there, and the axis says so."""
 GOOD, FLAGGED, ZERO = "#0072b2", "#d55e00", "#8a8a8a"
 
 
@@ -22,6 +25,7 @@ def ladder(estimates: Sequence[Estimate], *, title: str) -> str:
         raise ConfigError("no estimate was given, expected at least one")
     ends = [_decade(end) for one in estimates for end in (one.figures.log_low, one.figures.log_p, one.figures.log_high)]
     finite = [end for end in ends if math.isfinite(end)] or [0.0]
+    has_zero = len(finite) < len(ends)
     low, high = math.floor(min(finite) - ROOM), math.ceil(max(finite))
     height = TOP + RUNG * len(estimates) + 44
     body = [f'<text x="{LEFT}" y="18" font-weight="bold">{escape(title)}</text>']
@@ -29,10 +33,12 @@ def ladder(estimates: Sequence[Estimate], *, title: str) -> str:
     for decade in range(low, high + 1, step):
         x = _x(float(decade), low, high)
         body.append(f'<line x1="{x}" y1="{TOP}" x2="{x}" y2="{height - 40}" stroke="#ddd"/>')
-        body.append(f'<text x="{x}" y="{height - 24}" text-anchor="middle">1e{decade}</text>')
+        label = "0" if has_zero and decade == low else f"1e{decade}"
+        body.append(f'<text x="{x}" y="{height - 24}" text-anchor="middle">{label}</text>')
     for number, one in enumerate(estimates):
         body += _rung(one, TOP + RUNG * (number + 0.5), low, high)
-    width = LEFT + WIDTH + RIGHT
+    longest = max(len(_said(one)) for one in estimates)
+    width = LEFT + max(WIDTH + max(RIGHT, 24 + LETTER * longest), LETTER * len(title) + 12)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
         f'height="{height:g}" font-family="sans-serif" font-size="12" fill="#222">'
@@ -44,13 +50,18 @@ def _rung(one: Estimate, y: float, low: int, high: int) -> list[str]:
     left, value, right = (_decade(log) for log in (one.figures.log_low, one.figures.log_p, one.figures.log_high))
     colour = ZERO if math.isinf(value) else FLAGGED if one.flags else GOOD
     ends = _x(left, low, high), _x(right, low, high)
-    said = f"{one.p:.2g}, {one.cost['spent']:,.0f} forwards" + (f" [{', '.join(one.flags)}]" if one.flags else "")
     return [
         f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(one.method)}</text>',
         f'<line x1="{ends[0]}" y1="{y}" x2="{ends[1]}" y2="{y}" stroke="{colour}" stroke-width="3" opacity="0.4"/>',
         f'<circle cx="{_x(value, low, high)}" cy="{y}" r="4" fill="{colour}"/>',
-        f'<text x="{LEFT + WIDTH + 12}" y="{y + 4}">{escape(said)}</text>',
+        f'<text x="{LEFT + WIDTH + 12}" y="{y + 4}">{escape(_said(one))}</text>',
     ]
+
+
+def _said(one: Estimate) -> str:
+    """What stands beside a rung."""
+    flags = f" [{', '.join(one.flags)}]" if one.flags else ""
+    return f"{one.p:.2g}, {one.cost['spent']:,.0f} forwards{flags}"
 
 
 def _x(decade: float, low: int, high: int) -> float:

@@ -13,6 +13,8 @@ from bathyscope.risk.estimate import Estimate
 
 SIDE, LEFT, TOP, GAP, BOTTOM = 230.0, 46.0, 34.0, 56.0, 44.0
 """Of a panel's square, and of the room around it."""
+LINE = 16.0
+"""Of the legend."""
 COLUMNS = 4
 EDGE = 2.0
 """Decades shown below and above the truths; what lies beyond is drawn at the edge."""
@@ -47,17 +49,20 @@ def scatter(truths: Sequence[float], methods: Mapping[str, Sequence[Estimate]]) 
     high = float(math.ceil(min(0.0, max(math.log10(p) for p in truths) + EDGE)))
     rows = math.ceil(len(methods) / COLUMNS)
     columns = min(len(methods), COLUMNS)
-    width, height = LEFT + columns * (SIDE + GAP), TOP + rows * (SIDE + TOP + BOTTOM) + 14
+    legend = (
+        "blue: estimate with its interval",
+        "orange: flagged",
+        "grey: an estimate of 0 with its upper end",
+        f"beyond {low:g} and {high:g}: drawn at the edge",
+    )
+    bottom = TOP + rows * (SIDE + TOP + BOTTOM)
+    width, height = LEFT + columns * (SIDE + GAP), bottom + LINE * len(legend)
     body: list[str] = []
     for number, (name, estimates) in enumerate(methods.items()):
         left = LEFT + (number % COLUMNS) * (SIDE + GAP)
         top = TOP + (number // COLUMNS) * (SIDE + TOP + BOTTOM)
         body += _panel(name, truths, estimates, _Axes(left, top, low, high))
-    legend = (
-        f"blue: estimate with its interval; orange: flagged; grey: an estimate of 0 with its upper end; "
-        f"decades beyond {low:g} to {high:g} are drawn at the edge"
-    )
-    body.append(f'<text x="{LEFT}" y="{height - 8}">{legend}</text>')
+    body += [f'<text x="{LEFT}" y="{bottom + LINE * line}">{text}</text>' for line, text in enumerate(legend)]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
         f'height="{height:g}" font-family="sans-serif" font-size="11" fill="#222">'
@@ -74,7 +79,11 @@ def _panel(name: str, truths: Sequence[float], estimates: Sequence[Estimate], ax
     for decade in (float(d) for d in range(int(axes.low), int(axes.high) + 1, 2)):
         parts.append(f'<text x="{axes.left - 6}" y="{axes.y(decade) + 4}" text-anchor="end">{decade:g}</text>')
         parts.append(f'<text x="{axes.x(decade)}" y="{axes.top + SIDE + 14}" text-anchor="middle">{decade:g}</text>')
-    parts.append(f'<text x="{axes.left + SIDE / 2}" y="{axes.top + SIDE + 30}" text-anchor="middle">log10 truth</text>')
+    middle, side = axes.left + SIDE / 2, (axes.left - 32, axes.top + SIDE / 2)
+    parts += [
+        f'<text x="{middle}" y="{axes.top + SIDE + 30}" text-anchor="middle">log10 truth</text>',
+        f'<text transform="translate({side[0]} {side[1]}) rotate(-90)" text-anchor="middle">log10 estimate</text>',
+    ]
     for truth, estimate in zip(truths, estimates, strict=True):
         parts += _point(math.log10(truth), estimate, axes)
     return parts

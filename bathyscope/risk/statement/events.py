@@ -1,6 +1,7 @@
 """The `[event]` table of a statement."""
 
 from pathlib import Path
+from typing import Any
 
 from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.errors import ConfigError
@@ -20,11 +21,12 @@ def read_event(table: Table, model: Model, *, beside: Path) -> Event:
     kind = table.get("kind", str)
     match kind:
         case "argmax":
-            tokens = table.get("tokens", list) if table.has("tokens") else [table.get("token", object)]
-            ids = tuple(_token(model, token) for token in tokens)
+            ids = _choices(table, model)
             event: Event = ArgmaxToken(ids[0]) if len(ids) == 1 else ArgmaxIn(ids)
         case "draw":
-            event = TokenProbability(_token(model, table.get("token", object)), table.get("temperature", float, 1.0))
+            event = TokenProbability(
+                _token(table, model, table.get("token", object)), table.get("temperature", float, 1.0)
+            )
         case "greedy":
             event = GreedySequence(_tokens(model, table.get("text", str)))
         case "sampled":
@@ -44,14 +46,30 @@ def read_event(table: Table, model: Model, *, beside: Path) -> Event:
     return event
 
 
-def _token(model: Model, given: object) -> int:
+def _choices(table: Table, model: Model) -> tuple[int, ...]:
+    """The ids of `token`, or of each of `tokens`."""
+    if not table.has("tokens"):
+        return (_token(table, model, table.get("token", object)),)
+    tokens: list[Any] = table.get("tokens", list)
+    if not tokens:
+        raise ConfigError(f"{table.where}: tokens is empty; name at least one")
+    return tuple(_token(table, model, token) for token in tokens)
+
+
+def _token(table: Table, model: Model, given: object) -> int:
     """A token by its id or by its text, which must be one token."""
-    if isinstance(given, int):
+    if isinstance(given, int) and not isinstance(given, bool):
+        if not 0 <= given < model.n_vocabulary:
+            last = model.n_vocabulary - 1
+            raise ConfigError(f"{table.where}: token {given} is not in the vocabulary of {model.name}: 0 to {last}")
         return given
-    ids = _tokens(model, str(given))
+    if not isinstance(given, str):
+        raise ConfigError(f"{table.where}: a token is {given!r}, expected its number or its text in quotes")
+    ids = _tokens(model, given)
     if len(ids) != 1:
         raise ConfigError(
-            f"{given!r} is {len(ids)} tokens of {model.name}, expected one; use kind = 'greedy' for several"
+            f"{table.where}: {given!r} is {len(ids)} tokens of {model.name}, expected one; for several, write "
+            f"kind = 'greedy' and text = {given!r}"
         )
     return ids[0]
 

@@ -25,19 +25,18 @@ def read_inputs(table: Table, model: Model, *, beside: Path) -> Law:
             law: Law = Slots(
                 model=model,
                 text=table.get("text", str),
-                fillings=table.get("fillings", dict),
+                fillings=_fillings(table),
                 chat=_optional(table, "chat"),
                 name=table.get("name", str, "slots"),
             )
         case "pool":
-            prompts = table.get("prompts", list) if table.has("prompts") else _lines(beside / table.get("file", str))
-            law = prompt_pool(model, [str(prompt) for prompt in prompts], chat=_optional(table, "chat"))
+            law = prompt_pool(model, _prompts(table, beside=beside), chat=_optional(table, "chat"))
         case "hex":
-            law = hex_law(model.tokenizer, n_positions=table.get("positions", int, 32))
+            law = hex_law(model.tokenizer, n_positions=_positions(table))
         case "camel" | "colon" | "if":
             recipe = {"camel": camel_law, "colon": colon_law, "if": if_law}[kind]
             count_V = count_tokens(_texts(beside / table.get("corpus", str)), model.tokenizer)
-            law = recipe(model.tokenizer, count_V, n_positions=table.get("positions", int, 32))
+            law = recipe(model.tokenizer, count_V, n_positions=_positions(table))
         case _:
             raise ConfigError(f"{table.where}: kind is {kind!r}, expected one of {', '.join(KINDS)}")
     table.done()
@@ -48,11 +47,55 @@ def _optional(table: Table, key: str) -> Any:
     return table.get(key, bool) if table.has(key) else None
 
 
+def _fillings(table: Table) -> dict[str, list[str] | dict[str, float]]:
+    """Slot → its texts, or text → weight; a slot's weights are made to sum to 1."""
+    fillings: dict[str, Any] = table.get("fillings", dict)
+    for slot, given in fillings.items():
+        where = f"{table.where}: fillings.{slot}"
+        if isinstance(given, dict):
+            for text, weight in given.items():
+                if isinstance(weight, bool) or not isinstance(weight, int | float):
+                    raise ConfigError(f"{where}: the weight of {text!r} is {weight!r}, expected a number")
+            fillings[slot] = {text: float(weight) for text, weight in given.items()}
+        elif not isinstance(given, list):
+            raise ConfigError(f"{where} is {given!r}, expected a list of texts, or a table of texts and their weights")
+        else:
+            _require_texts(where, given)
+    return fillings
+
+
+def _prompts(table: Table, *, beside: Path) -> list[str]:
+    """The prompts that stand in the table, or in a file that it names."""
+    if not table.has("prompts"):
+        return _lines(beside / table.get("file", str))
+    prompts: list[Any] = table.get("prompts", list)
+    _require_texts(f"{table.where}: prompts", prompts)
+    return prompts
+
+
+def _require_texts(where: str, given: list[Any]) -> None:
+    strange = [text for text in given if not isinstance(text, str)]
+    if strange:
+        raise ConfigError(f"{where}: {strange[0]!r} is no text; put it in quotes")
+
+
+def _positions(table: Table) -> int:
+    """How many random positions, at least one."""
+    n_positions = table.get("positions", int, 32)
+    if n_positions < 1:
+        raise ConfigError(f"{table.where}: positions is {n_positions}, expected at least 1")
+    return n_positions
+
+
 def _lines(file: Path) -> list[str]:
     """The lines of a text file that are not empty."""
     if not file.is_file():
         raise ConfigError(f"there is no file {file}; give one with a prompt on each line")
-    return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is no text in UTF-8: {error}; save it as such") from error
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _texts(folder: Path) -> Iterator[str]:

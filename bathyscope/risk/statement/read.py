@@ -29,9 +29,12 @@ def read_problem(file: Path) -> Problem:
     if not file.is_file():
         raise ConfigError(f"there is no file {file}; state model, inputs and event in a TOML file")
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} is no TOML: {error}") from error
+    for part in ("inputs", "event"):
+        if part not in data:
+            raise ConfigError(f"{file} has no table [{part}]; write one, as docs/risk.md shows")
     whole = Table(file.name, data)
     inputs = Table(f"{file.name}, [inputs]", whole.get("inputs", dict))
     event = Table(f"{file.name}, [event]", whole.get("event", dict))

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 from bathyscope.errors import ConfigError
 
 T = TypeVar("T")
+WORDS = {str: "a text in quotes", dict: "a table", list: "a list in brackets", int: "a whole number", float: "a number"}
+"""What a type is called in a message."""
 
 
 class Table:
@@ -22,7 +24,7 @@ class Table:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ConfigError(f"{self.where}: {key} is {value!r}, expected {kind.__name__}")
+            raise ConfigError(f"{self.where}: {key} is {value!r}, expected {WORDS.get(kind, kind.__name__)}")
         return value
 
     def has(self, key: str) -> bool:

@@ -54,7 +54,7 @@ def test_a_padded_row_gives_the_logits_of_the_row_alone(law):
         ("nothing", {}, "there must be one"),
         ("{who", {"who": ["a"]}, "write a brace"),
         ("{who.name}", {"who.name": ["a"]}, "a name in braces"),
-        ("{who}", {"who": {"a": -1.0}}, "positive numbers"),
+        ("{who}", {"who": {"a": -1.0}}, "expected a positive number"),
         ("{who}", {"who": "abc"}, "found one text"),
     ],
 )

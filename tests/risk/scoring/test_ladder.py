@@ -28,6 +28,19 @@ def test_an_estimate_of_0_stands_at_the_left_edge():
     picture = ET.fromstring(ladder([one(-math.inf, -math.inf, -5.0), one(-9.0, -10.0, -8.0)], title="t"))
     zero, other = (float(point.attrib["cx"]) for point in picture.iter(CIRCLE))
     assert zero < other
+    labels = [text.text for text in picture.iter(TEXT)]
+    assert "0" in labels and "1e-7" not in labels and "1e-6" in labels
+    without = ET.fromstring(ladder([one(-9.0, -10.0, -8.0)], title="t"))
+    assert "0" not in [text.text for text in without.iter(TEXT)]
+
+
+def test_the_picture_is_as_wide_as_its_longest_line():
+    flags = ("model_bias", "infeasible", "no_hits", "interrupted", "by_hand")
+    plain, flagged, titled = (
+        float(ET.fromstring(ladder([one(-9.0, -10.0, -8.0, own)], title=title)).attrib["width"])
+        for own, title in (((), "t"), (flags, "t"), ((), "t" * 300))
+    )
+    assert plain < flagged < titled
 
 
 def test_nothing_to_draw_is_refused():

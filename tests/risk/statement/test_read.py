@@ -66,12 +66,30 @@ def test_every_kind_of_event_is_read(event, kind, tmp_path, model):
         (SLOTS, 'kind = "argmin"\ntoken = "a"', "kind is 'argmin', expected one of argmax"),
         (SLOTS, 'kind = "argmax"\ntoken = "a"\nheat = 1', r"\[event\] has no key 'heat'"),
         (SLOTS, 'kind = "argmax"', "has no token; write token"),
-        (SLOTS, 'kind = "draw"\ntoken = 1\ntemperature = "hot"', "temperature is 'hot', expected float"),
+        (SLOTS, 'kind = "draw"\ntoken = 1\ntemperature = "hot"', "temperature is 'hot', expected a number"),
+        (SLOTS, 'kind = "greedy"\ntext = 3', "text is 3, expected a text in quotes"),
         ('kind = "slots"\ntext = "{a}"\nfillings.b = ["x"]', ARGMAX, "slots"),
         ('kind = "dice"', ARGMAX, "expected one of slots, pool"),
         ('kind = "pool"\nfile = "none.txt"', ARGMAX, "there is no file"),
         ('kind = "camel"\ncorpus = "none"', ARGMAX, "there is no text"),
         (SLOTS, 'kind = "text"\nrule = "eval:1"', "is no rule for text"),
+        (SLOTS, 'kind = "text"\nrule = "words:a,,b"', "a word without a letter"),
+        (SLOTS, 'kind = "text"\nrule = "contains:a"\nn_tokens = 0', "0 tokens is none to judge"),
+        (SLOTS, 'kind = "argmax"\ntoken = 999', r"\[event\]: token 999 is not in the vocabulary of tiny: 0 to 259"),
+        (SLOTS, 'kind = "draw"\ntoken = true', "a token is True, expected its number or its text"),
+        (SLOTS, 'kind = "argmax"\ntokens = []', "tokens is empty"),
+        (SLOTS, 'kind = "draw"\ntoken = 1\ntemperature = inf', "temperature is inf"),
+        ('kind = "slots"\ntext = "{a}"\nfillings.a = 3', ARGMAX, "fillings.a is 3, expected a list of texts"),
+        ('kind = "slots"\ntext = "{a}"\nfillings.a = [30]', ARGMAX, "30 is no text; put it in quotes"),
+        ('kind = "slots"\ntext = "{a}"\nfillings.a = []', ARGMAX, "slot a: there is nothing to choose from"),
+        ('kind = "slots"\ntext = "{a}"\nfillings.a = {x = "much"}', ARGMAX, "the weight of 'x' is 'much'"),
+        (
+            'kind = "slots"\ntext = "{a}"\nfillings.a = {x = 1, y = 0}',
+            ARGMAX,
+            "a weight is 0.0, expected a positive number",
+        ),
+        ('kind = "pool"\nprompts = [3]', ARGMAX, "3 is no text"),
+        ('kind = "hex"\npositions = 0', ARGMAX, "positions is 0, expected at least 1"),
     ],
 )
 def test_what_cannot_be_read_is_named(inputs, event, message, tmp_path, model):
@@ -87,5 +105,17 @@ def test_a_file_that_is_no_statement_is_named(tmp_path):
     with pytest.raises(ConfigError, match="is no TOML"):
         read_problem(file)
     file.write_text("model = 'x'\nseed = 1")
-    with pytest.raises(ConfigError, match="has no inputs"):
+    with pytest.raises(ConfigError, match=r"has no table \[inputs\]"):
         read_problem(file)
+
+
+def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path, model):
+    file = state(tmp_path, model)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_problem(file).event == ArgmaxToken(ord("a"))
+
+
+def test_prompts_in_another_encoding_are_named(tmp_path, model):
+    (tmp_path / "prompts.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(ConfigError, match="no text in UTF-8"):
+        read_problem(state(tmp_path, model, 'kind = "pool"\nfile = "prompts.txt"\nchat = false'))
