@@ -17,6 +17,7 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.evaluation.intervals import Interval, bootstrap, by_document
 from bathyscope.evaluation.scores import Score, score
+from bathyscope.features.wilson import wilson
 
 CHUNK_ROWS = 4096
 Subject = Dictionary | Tensor
@@ -91,7 +92,6 @@ def mean_of(store: ActivationStore, hookpoint: str, rows: NDArray[np.int64]) -> 
 
 def _share(claims_F: NDArray[np.bool_]) -> Interval:
     """Share of features for which a claim holds, with Wilson's 95 % interval over features."""
-    n, share, z = len(claims_F), float(claims_F.mean()), 1.959964
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half), n=n)
+    n, share = len(claims_F), float(claims_F.mean())
+    low, high = wilson(share, n)
+    return Interval(value=share, low=float(low), high=float(high), n=n)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-_Z = 1.959963984540054
+from bathyscope.features.wilson import Z, wilson
 
 
 class Density(NamedTuple):
@@ -51,10 +51,8 @@ def density(sums: FiringSums, document_rows: Int[np.ndarray, " M"], *, cluster: 
     ratio = np.divide(p * (1 - p), var, out=np.full_like(p, total / cluster), where=known)
     n_eff = np.clip(ratio, 1.0, total)
     freedom = np.divide(sums.fires**2, sums.squares, out=np.full_like(p, 2.0), where=sums.squares > 0)
-    z = np.where(known, student_quantile(np.maximum(freedom, 2.0)), _Z)
-    middle = (p + z * z / (2 * n_eff)) / (1 + z * z / n_eff)
-    half = z / (1 + z * z / n_eff) * np.sqrt(p * (1 - p) / n_eff + z * z / (4 * n_eff**2))
-    return Density(p, np.clip(np.minimum(middle - half, p), 0, 1), np.clip(np.maximum(middle + half, p), 0, 1))
+    z = np.where(known, student_quantile(np.maximum(freedom, 2.0)), Z)
+    return Density(p, *wilson(p, n_eff, z))
 
 
 def cluster_size(sums: FiringSums) -> float:
@@ -65,7 +63,7 @@ def cluster_size(sums: FiringSums) -> float:
 
 def student_quantile(freedom: Float[np.ndarray, " F"]) -> Float[np.ndarray, " F"]:
     """The 97.5 % quantile of Student's t (Cornish–Fisher expansion; 3 % low at 2 degrees of freedom, 0.1 % at 5)."""
-    z = _Z
+    z = Z
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from bathyscope.errors import ConfigError
 from bathyscope.risk.budget import Budget, BudgetSpent
-from bathyscope.risk.inputs.law import Law, draw, free_choices, log_prob
+from bathyscope.risk.inputs.law import draw, draw_again, free_choices, log_prob
 from bathyscope.risk.look import Look
 from bathyscope.risk.problem import Problem
 
@@ -39,32 +37,23 @@ def climb(problem: Problem, budget: Budget, *, among: Among, n_chains: int = 64,
     if problem.event.is_smooth or n_chains < 1:
         raise ConfigError("climb needs an event that a score decides, and at least one chain")
     look, generator = Look(problem, budget), torch.Generator().manual_seed(seed)
-    best = -math.inf
+    law, best = problem.inputs, -math.inf
+    free_M = free_choices(law)
+    log_p = law.log_p if among == "ordinary" else tuple(torch.zeros_like(log_p) for log_p in law.log_p)
     try:
-        rows_NC = draw(problem.inputs, n_chains, generator=generator)
+        rows_NC = draw(law, n_chains, generator=generator)
         score_N = look.at(rows_NC, remember=False).score_N
         while True:
             best = max(best, float(score_N.max()))
             if best >= 0:
-                found = log_prob(problem.inputs, rows_NC[[int(score_N.argmax())]])
+                found = log_prob(law, rows_NC[[int(score_N.argmax())]])
                 return Climbed(log_p=float(found), best_score=best, spent=look.ledger.spent)
-            changed_NC = _changed(problem.inputs, rows_NC, among, generator)
+            column_N = free_M[torch.randint(len(free_M), (n_chains,), generator=generator)]
+            again_NC = torch.arange(rows_NC.shape[1]) == column_N[:, None]
+            changed_NC = draw_again(log_p, rows_NC, again_NC, generator=generator)
             changed_N = look.at(changed_NC, remember=False).score_N
             better_N = changed_N >= score_N
             rows_NC = torch.where(better_N[:, None], changed_NC, rows_NC)
             score_N = torch.where(better_N, changed_N, score_N)
     except BudgetSpent:
         return Climbed(log_p=None, best_score=best, spent=look.ledger.spent)
-
-
-def _changed(law: Law, rows_NC: Int[Tensor, "N C"], among: Among, generator: torch.Generator) -> Int[Tensor, "N C"]:
-    """Each row with one choice drawn again."""
-    free_M = free_choices(law)
-    column_N = free_M[torch.randint(len(free_M), (len(rows_NC),), generator=generator)]
-    new_NC = rows_NC.clone()
-    for column in column_N.unique().tolist():
-        here = (column_N == column).nonzero()[:, 0]
-        log_p_K = law.log_p[column]
-        weights_K = log_p_K.exp() if among == "ordinary" else torch.ones_like(log_p_K)
-        new_NC[here, column] = torch.multinomial(weights_K, len(here), replacement=True, generator=generator)
-    return new_NC

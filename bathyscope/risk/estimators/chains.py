@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,14 +27,14 @@ def spread_interval(estimates: Sequence[float], p: float, *, n: int, level: floa
     return float(t.ppf((1 + level) / 2, n - 1)) * spread / p
 
 
-def r_hat(hit_TC: Bool[Tensor, "T C"]) -> float:
-    """How much chains differ in their share of hits, beside how each varies; 1 when they agree (Gelman and Rubin 1992).
+def r_hat(x_TC: Bool[Tensor, "T C"] | Float[Tensor, "T C"]) -> float:
+    """How much chains differ in their means, beside how each varies; 1 when they agree (Gelman and Rubin 1992).
 
     Infinity when they differ and none varies.
     """
-    share_TC, n = hit_TC.double(), len(hit_TC)
-    within = float(share_TC.var(0).mean()) if n > 1 else 0.0
-    between = float(share_TC.mean(0).var())
+    x_TC, n = x_TC.double(), len(x_TC)
+    within = float(x_TC.var(0).mean()) if n > 1 else 0.0
+    between = float(x_TC.mean(0).var())
     if within == 0:
         return 1.0 if between == 0 else math.inf
     return math.sqrt((n - 1) / n + between / within)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bathyscope.risk.inputs.law import free_choices
+from bathyscope.risk.inputs.law import draw_again, free_choices
 from bathyscope.risk.look import Look
 from bathyscope.risk.projection import Projection
 
@@ -72,13 +72,13 @@ class Blind:
         generator: torch.Generator,
     ) -> Move:
         """Proposed rows, scores and acceptance; the proposals are looked at."""
-        n, new_NC = len(rows_NC), rows_NC.clone()
+        n, n_choices = rows_NC.shape
         place_N = torch.randint(len(self._free_M), (n,), generator=generator)
         is_pair_N = torch.rand(n, generator=generator, dtype=torch.float64) < self._pairs
-        for rows_M, place_M in ((torch.arange(n), place_N), (is_pair_N.nonzero()[:, 0], place_N[is_pair_N] + 1)):
-            for column, here in grouped(self._free_M[place_M % len(self._free_M)]):
-                share_K, here_M = self._log_g[column].exp(), rows_M[here]
-                new_NC[here_M, column] = torch.multinomial(share_K, len(here_M), True, generator=generator)
+        next_N = (place_N + 1) % len(self._free_M)
+        one_NC, other_NC = (torch.arange(n_choices) == self._free_M[at_N, None] for at_N in (place_N, next_N))
+        new_NC = draw_again(self._log_g, rows_NC, one_NC, generator=generator)
+        new_NC = draw_again(self._log_g, new_NC, other_NC & is_pair_N[:, None], generator=generator)
         new_N = self._look.at(new_NC).score_N
         gain_N = beta_N * (energy(new_N) - energy(score_N)) + self._log_ratio(new_NC) - self._log_ratio(rows_NC)
         return Move(new_NC, new_N, gain_N.clamp(max=0.0))

@@ -126,7 +126,7 @@ class _Ladders:
         low, high = self._interval(log_p, phi_TKC, value_TKC, level)
         log_hit_M = log_w_N[log_w_N > -math.inf]
         w_M = np.exp(log_hit_M - log_hit_M.max())
-        is_apart = not r_hat(value_TKC[:, -1]) < APART
+        is_apart = len(self._kept) < 2 or not r_hat(torch.from_numpy(value_TKC[:, -1])) < APART
         flags: tuple[Flag, ...] = ("not_mixed",) if is_apart else ()
         return Figures(
             log_p=log_p,
@@ -212,17 +212,3 @@ class _Ladders:
 
     def _uniform(self, n: int) -> Float[Tensor, " N"]:
         return torch.rand(n, generator=self._generator, dtype=torch.float64)
-
-
-def r_hat(x_TC: Float[NDArray[np.float64], "T C"]) -> float:
-    """Potential scale reduction of C chains of T values (Gelman and Rubin 1992): 1 where they agree.
-
-    Infinite for fewer than two values, or where each chain stays at a value of its own; 1 where all values are equal.
-    """
-    n = len(x_TC)
-    if n < 2:
-        return math.inf
-    within, between = float(x_TC.var(axis=0, ddof=1).mean()), float(x_TC.mean(axis=0).var(ddof=1))
-    if within == 0:
-        return 1.0 if between == 0 else math.inf
-    return math.sqrt((n - 1) / n + between / within)

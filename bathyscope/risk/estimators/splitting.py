@@ -16,7 +16,7 @@ from torch import Tensor
 from bathyscope.errors import ConfigError
 from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.estimator import Need, Run
-from bathyscope.risk.inputs.law import Law, draw, free_choices
+from bathyscope.risk.inputs.law import Law, draw, draw_again, free_choices
 from bathyscope.risk.look import Look
 from bathyscope.risk.tails import log_mean_interval
 
@@ -138,12 +138,9 @@ def redrawn(law: Law, rows_NC: Int[Tensor, "N C"], generator: torch.Generator) -
     order_NM = torch.rand(len(rows_NC), len(free_M), generator=generator).argsort(1).argsort(1)
     part_N = torch.rand(len(rows_NC), generator=generator)
     number_N = torch.where(part_N < ALL_SHARE, len(free_M), torch.where(part_N < ALL_SHARE + FEW_SHARE, 2, 1))
-    new_NC = rows_NC.clone()
-    for place, column in enumerate(free_M.tolist()):
-        here = (order_NM[:, place] < number_N).nonzero()[:, 0]
-        if len(here):
-            new_NC[here, column] = torch.multinomial(law.log_p[column].exp(), len(here), True, generator=generator)
-    return new_NC
+    again_NC = torch.zeros(rows_NC.shape, dtype=torch.bool)
+    again_NC[:, free_M] = order_NM < number_N[:, None]
+    return draw_again(law.log_p, rows_NC, again_NC, generator=generator)
 
 
 class _Runs:

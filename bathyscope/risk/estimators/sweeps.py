@@ -1,9 +1,9 @@
 """`Sweeps`: what the chains of a ladder saw, and the probability that follows from it.
 
-Samples of the rungs that mix are pooled by MBAR (`pool.py`). Each move counts where it was and where it might have
-gone, by the probability of going (waste recycling, Frenkel 2004). An input that shows the event and that another chain,
-or the pilot, saw too counts with its exact probability; the others are weighed: for each chain, what the rest saw is
-known, and only what they did not see is estimated.
+Samples of the rungs that mix are pooled by MBAR. Each move counts where it was and where it might have gone, by the
+probability of going (waste recycling, Frenkel 2004). An input that shows the event and that another chain, or the
+pilot, saw too counts with its exact probability; the others are weighed: for each chain, what the rest saw is known,
+and only what they did not see is estimated.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bathyscope.risk.estimate import Figures, Flag
 from bathyscope.risk.estimators.chains import APART, chain_draws, r_hat, spread_interval
-from bathyscope.risk.estimators.pool import Pool, free_energies, log_weight
+from bathyscope.risk.mbar import Pool, free_energies, log_mix
 from bathyscope.risk.tails import clopper_pearson
 
 MOST_CELLS = 500
@@ -58,9 +58,8 @@ class Sweeps:
         n_rungs = self.n_pooled()
         pool, count_CU = self._pool(n_rungs)
         mass_C, rest_C = self._known_and_new(n_rungs)
-        beta_K = self.beta_K[:n_rungs].numpy()
-        f_K = free_energies(pool, beta_K, start_K=-self.log_z_K[:n_rungs].numpy())
-        p = float(mass_C.mean()) + math.exp(log_weight(pool, beta_K, f_K, score=0.0)) * float(rest_C.sum())
+        f_K = free_energies(pool, start_K=-self.log_z_K[:n_rungs].numpy())
+        p = float(mass_C.mean()) + hit_weight(pool, f_K) * float(rest_C.sum())
         hit_TC = torch.stack([energies[0, n_rungs - 1] >= 0 for energies in self.energies])
         is_mixed = n_rungs <= self.n_mixing and r_hat(hit_TC) <= APART
         flags: tuple[Flag, ...] = () if is_mixed else ("not_mixed",)
@@ -109,17 +108,18 @@ class Sweeps:
         count_CU = torch.zeros(self.n_chains, len(score_U), dtype=torch.float64)
         count_CU.view(-1).index_add_(0, (chain * len(score_U) + place).reshape(-1), weight_T2KC.reshape(-1))
         n_K = np.full(n_rungs, float(len(self.energies) * self.n_chains))
-        return Pool(score_U.numpy(), count_CU.sum(0).numpy(), n_K), count_CU.numpy()
+        energy_UK = -(score_U[:, None] * self.beta_K[:n_rungs]).numpy()
+        return Pool(energy_UK, count_CU.sum(0).numpy(), n_K), count_CU.numpy()
 
     def _resampled(
         self, pool: Pool, count_CU: np.ndarray, f_K: np.ndarray, mass_C: np.ndarray, rest_C: np.ndarray
     ) -> list[float]:
         """The estimate from chains drawn again, once for each draw."""
-        beta_K, estimates = self.beta_K[: len(f_K)].numpy(), list[float]()
+        estimates = list[float]()
         for times_C in chain_draws(self.n_chains):
-            drawn = Pool(pool.score_U, times_C @ count_CU, pool.n_K)
-            log_hit = log_weight(drawn, beta_K, free_energies(drawn, beta_K, start_K=f_K), score=0.0)
-            estimates.append(float(times_C @ mass_C) / self.n_chains + math.exp(log_hit) * float(times_C @ rest_C))
+            drawn = Pool(pool.energy_UK, times_C @ count_CU, pool.n_K)
+            weight = hit_weight(drawn, free_energies(drawn, start_K=f_K))
+            estimates.append(float(times_C @ mass_C) / self.n_chains + weight * float(times_C @ rest_C))
         return estimates
 
     def _unseen(self, f: float, level: float) -> float:
@@ -129,6 +129,11 @@ class Sweeps:
     def _nothing(self, level: float) -> float:
         """Without hits: what the rows of the law itself cannot exclude."""
         return math.log(clopper_pearson(0, len(self.energies) * self.n_chains, level=level)[1])
+
+
+def hit_weight(pool: Pool, f_K: Float[NDArray[np.float64], " K"]) -> float:
+    """What one hit adds to an estimate of a probability under the law itself; its energy is 0 on every rung."""
+    return math.exp(-float(log_mix(np.zeros(len(f_K)), pool.n_K, f_K)))
 
 
 def cells(energy_X: Float[Tensor, "*X"]) -> tuple[Float[Tensor, " U"], Int[Tensor, "*X"]]:

@@ -4,12 +4,12 @@ A position of a sequence is one choice among tokens, a slot of a template one ch
 choice among prompts. Estimators see choices, the model sees tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from bathyscope.models.model import Model
@@ -74,6 +74,22 @@ def draw(law: Law, n: int, *, generator: torch.Generator) -> Int[Tensor, "N C"]:
     """`n` independent rows of choices."""
     columns = [torch.multinomial(log_p.exp(), n, replacement=True, generator=generator) for log_p in law.log_p]
     return torch.stack(columns, dim=1)
+
+
+def draw_again(
+    log_p: Sequence[Float[Tensor, " _"]],
+    rows_NC: Int[Tensor, "N C"],
+    again_NC: Bool[Tensor, "N C"],
+    *,
+    generator: torch.Generator,
+) -> Int[Tensor, "N C"]:
+    """The rows with the marked choices drawn again, column after column, each from its own logarithms (any sum)."""
+    new_NC = rows_NC.clone()
+    for column in again_NC.any(0).nonzero()[:, 0].tolist():
+        here_M = again_NC[:, column].nonzero()[:, 0]
+        weights_K = log_p[column].exp()
+        new_NC[here_M, column] = torch.multinomial(weights_K, len(here_M), replacement=True, generator=generator)
+    return new_NC
 
 
 def log_prob(law: Law, choices_NC: Int[Tensor, "N C"]) -> Float[Tensor, " N"]:

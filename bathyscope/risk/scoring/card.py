@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from bathyscope.errors import ConfigError
+from bathyscope.features.wilson import wilson
 from bathyscope.risk.estimate import Estimate
 from bathyscope.risk.scoring.fit import leave_one_out
 from bathyscope.risk.scoring.losses import itakura_saito, log10_error
@@ -98,10 +99,9 @@ def share(is_so_T: NDArray[np.bool_]) -> Share:
     n = len(is_so_T)
     if n == 0:
         return Share(float("nan"), 0.0, 1.0, 0)
-    z, value = 1.959963984540054, float(is_so_T.mean())
-    centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * float(np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))) / (1 + z**2 / n)
-    return Share(value, max(0.0, centre - half), min(1.0, centre + half), n)
+    value = float(is_so_T.mean())
+    low, high = wilson(value, n)
+    return Share(value, float(low), float(high), n)
 
 
 def _resampled_mean(losses_T: Float[NDArray[np.float64], " T"], seed: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from html import escape
 
 from bathyscope.errors import ConfigError
 from bathyscope.risk.estimate import Estimate
+from bathyscope.risk.scoring.mark import mark
 
 WIDTH, LEFT, RIGHT, TOP, RUNG = 460.0, 220.0, 240.0, 34.0, 30.0
 """Of the axis, of the rooms beside and above it, of a rung; the room on the right grows with what stands there."""
@@ -16,14 +17,13 @@ LETTER = 6.8
 """Room that a letter takes at most, on average."""
 ROOM = 2.0
 """Decades below the lowest finite end; ends at 0 are drawn there, and the axis says so."""
-GOOD, FLAGGED, ZERO = "#0072b2", "#d55e00", "#8a8a8a"
 
 
 def ladder(estimates: Sequence[Estimate], *, title: str) -> str:
     """One SVG document. Raises ConfigError without estimates."""
     if not estimates:
         raise ConfigError("no estimate was given, expected at least one")
-    ends = [_decade(end) for one in estimates for end in (one.figures.log_low, one.figures.log_p, one.figures.log_high)]
+    ends = [end for one in estimates for end in mark(one)[:3]]
     finite = [end for end in ends if math.isfinite(end)] or [0.0]
     has_zero = len(finite) < len(ends)
     low, high = math.floor(min(finite) - ROOM), math.ceil(max(finite))
@@ -47,8 +47,7 @@ def ladder(estimates: Sequence[Estimate], *, title: str) -> str:
 
 
 def _rung(one: Estimate, y: float, low: int, high: int) -> list[str]:
-    left, value, right = (_decade(log) for log in (one.figures.log_low, one.figures.log_p, one.figures.log_high))
-    colour = ZERO if math.isinf(value) else FLAGGED if one.flags else GOOD
+    left, value, right, colour = mark(one)
     ends = _x(left, low, high), _x(right, low, high)
     return [
         f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(one.method)}</text>',
@@ -67,7 +66,3 @@ def _said(one: Estimate) -> str:
 def _x(decade: float, low: int, high: int) -> float:
     share = (min(max(decade, low), high) - low) / max(high - low, 1)
     return round(LEFT + WIDTH * share, 1)
-
-
-def _decade(log: float) -> float:
-    return log / math.log(10)

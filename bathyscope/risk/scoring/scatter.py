@@ -10,6 +10,7 @@ from html import escape
 
 from bathyscope.errors import ConfigError
 from bathyscope.risk.estimate import Estimate
+from bathyscope.risk.scoring.mark import mark
 
 SIDE, LEFT, TOP, GAP, BOTTOM = 230.0, 46.0, 34.0, 56.0, 44.0
 """Of a panel's square, and of the room around it."""
@@ -18,7 +19,6 @@ LINE = 16.0
 COLUMNS = 4
 EDGE = 2.0
 """Decades shown below and above the truths; what lies beyond is drawn at the edge."""
-GOOD, FLAGGED, ZERO = "#0072b2", "#d55e00", "#8a8a8a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +90,13 @@ def _panel(name: str, truths: Sequence[float], estimates: Sequence[Estimate], ax
 
 
 def _point(truth: float, estimate: Estimate, axes: _Axes) -> list[str]:
-    low, value, high = (
-        _decade(log) for log in (estimate.figures.log_low, estimate.figures.log_p, estimate.figures.log_high)
-    )
-    colour = ZERO if math.isinf(value) else FLAGGED if estimate.flags else GOOD
+    low, value, high, colour = mark(estimate)
     title = f"<title>truth {10**truth:.3g}, {escape(str(estimate))}</title>"
     x = axes.x(truth)
     return [
         _line(x, axes.y(low), x, axes.y(high), colour, opacity=0.45),
         f'<circle cx="{x}" cy="{axes.y(value)}" r="2.6" fill="{colour}">{title}</circle>',
     ]
-
-
-def _decade(log: float) -> float:
-    return log / math.log(10)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, *, opacity: float = 1.0) -> str:

@@ -13,7 +13,7 @@ from bathyscope.errors import ConfigError
 from bathyscope.models.model import Model
 from bathyscope.risk.inputs.product import ProductTokens
 from bathyscope.risk.worlds.enumeration import enumerate_tokens, numbers_of, tabulate_margins
-from bathyscope.risk.worlds.language import LanguageSettings
+from bathyscope.risk.worlds.language import RandomLanguageSettings
 from bathyscope.risk.worlds.network import NetworkSettings, train_small_network
 from bathyscope.risk.worlds.truth import Truth
 from bathyscope.risk.worlds.zipf_law import ZipfLawSettings, zipf_law
@@ -25,7 +25,7 @@ class EnumeratedSettings:
 
     network: NetworkSettings = field(
         default_factory=lambda: NetworkSettings(
-            language=LanguageSettings(n_vocabulary=384, order=2, sharpness=4.0), n_positions=6
+            language=RandomLanguageSettings(n_vocabulary=384, order=2, sharpness=4.0), n_positions=6
         )
     )
     """The network and the language that it learns."""

@@ -18,7 +18,7 @@ from bathyscope.risk.worlds.gpt2 import BOS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LanguageSettings:
+class RandomLanguageSettings:
     """Settings of a `Language`."""
 
     n_vocabulary: int = 384
@@ -44,7 +44,7 @@ class LanguageSettings:
 class Language:
     """The vectors that the settings and their seed give."""
 
-    def __init__(self, settings: LanguageSettings) -> None:
+    def __init__(self, settings: RandomLanguageSettings) -> None:
         generator = torch.Generator().manual_seed(own_seed("language", settings.seed))
         n, rank = settings.n_vocabulary, settings.rank
         self.settings = settings

@@ -18,14 +18,14 @@ from bathyscope.evaluation.worlds.world import own_seed
 from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
 from bathyscope.risk.worlds.gpt2 import Shape, new_network, save_network
-from bathyscope.risk.worlds.language import Language, LanguageSettings
+from bathyscope.risk.worlds.language import Language, RandomLanguageSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings:
     """Settings of `train_small_network`."""
 
-    language: LanguageSettings = field(default_factory=LanguageSettings)
+    language: RandomLanguageSettings = field(default_factory=RandomLanguageSettings)
     """What it reads."""
     n_layers: int = 2
     """Blocks of the network."""

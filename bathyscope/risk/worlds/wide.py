@@ -11,7 +11,7 @@ from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
 from bathyscope.risk.inputs.product import ProductTokens
 from bathyscope.risk.worlds.counting import CountSettings, count_tokens
-from bathyscope.risk.worlds.language import LanguageSettings
+from bathyscope.risk.worlds.language import RandomLanguageSettings
 from bathyscope.risk.worlds.network import NetworkSettings, train_small_network
 from bathyscope.risk.worlds.truth import Truth, read_truth
 from bathyscope.risk.worlds.zipf_law import ZipfLawSettings, zipf_law
@@ -25,7 +25,7 @@ class WideSettings:
 
     network: NetworkSettings = field(
         default_factory=lambda: NetworkSettings(
-            language=LanguageSettings(n_vocabulary=256, order=16, decay=0.85),
+            language=RandomLanguageSettings(n_vocabulary=256, order=16, decay=0.85),
             n_layers=1,
             d_model=32,
             d_hidden=64,

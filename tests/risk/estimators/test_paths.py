@@ -10,7 +10,7 @@ from risk.chain import Chain
 
 from bathyscope.errors import ConfigError
 from bathyscope.risk.budget import Budget
-from bathyscope.risk.estimators.paths import Paths, r_hat
+from bathyscope.risk.estimators.paths import Paths
 from bathyscope.risk.events.text import Judge, TextMatches
 from bathyscope.risk.problem import WrittenProblem
 from bathyscope.risk.run import estimate
@@ -89,12 +89,3 @@ def test_settings_and_budgets_that_cannot_work_are_refused():
         found(Chain(), forward=100)
     with pytest.raises(ConfigError, match="finite"):
         found(Chain(), estimator=replace(SHORT, observable=lambda answers: torch.full((len(answers),), math.inf)))
-
-
-def test_r_hat_is_one_for_chains_that_agree_and_large_for_chains_that_do_not():
-    rng = np.random.default_rng(0)
-    x_TC = rng.normal(size=(500, 8))
-    assert r_hat(x_TC) == pytest.approx(1, abs=0.01)
-    assert r_hat(x_TC + np.arange(8)) > 1.5
-    assert r_hat(np.ones((5, 2)) * [0, 1]) == math.inf
-    assert r_hat(np.zeros((5, 2))) == 1

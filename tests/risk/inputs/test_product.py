@@ -5,7 +5,7 @@ import torch
 from risk.enumerable import enumerable_law
 
 from bathyscope.errors import ConfigError
-from bathyscope.risk.inputs.law import Opened, draw, free_choices, log_prob
+from bathyscope.risk.inputs.law import Opened, draw, draw_again, free_choices, log_prob
 from bathyscope.risk.inputs.product import ProductTokens
 
 HALVES = torch.tensor([0.5, 0.5], dtype=torch.float64).log()
@@ -24,6 +24,19 @@ def test_samples_follow_the_law():
     for log_p, column_N in zip(law.log_p, rows_NC.unbind(1), strict=True):
         share = torch.bincount(column_N, minlength=len(log_p)) / len(column_N)
         assert float((share - log_p.exp()).abs().max()) < 0.01
+
+
+def test_marked_choices_alone_are_drawn_again_from_their_own_weights():
+    law, generator = enumerable_law(), torch.Generator().manual_seed(0)
+    rows_NC = draw(law, 20_000, generator=generator)
+    again_NC = torch.zeros(rows_NC.shape, dtype=torch.bool)
+    again_NC[:10_000, 2] = True
+    twice = [log_p + math.log(2) for log_p in law.log_p]
+    new_NC = draw_again(twice, rows_NC, again_NC, generator=generator)
+    assert torch.equal(new_NC[~again_NC], rows_NC[~again_NC])
+    assert not torch.equal(new_NC, rows_NC)
+    share = torch.bincount(new_NC[:10_000, 2], minlength=len(law.log_p[2])) / 10_000
+    assert float((share - law.log_p[2].exp()).abs().max()) < 0.02
 
 
 def test_choices_and_tokens_are_each_others_inverse():

@@ -7,13 +7,13 @@ from bathyscope import progress
 from bathyscope.errors import ConfigError
 from bathyscope.risk.inputs.law import draw
 from bathyscope.risk.worlds.enumerated import EnumeratedSettings, make_enumerated
-from bathyscope.risk.worlds.language import LanguageSettings
+from bathyscope.risk.worlds.language import RandomLanguageSettings
 from bathyscope.risk.worlds.network import NetworkSettings
 from bathyscope.risk.worlds.zipf_law import ZipfLawSettings
 
 TINY = EnumeratedSettings(
     network=NetworkSettings(
-        language=LanguageSettings(n_vocabulary=20, sharpness=4.0, zipf=0.0, rank=4),
+        language=RandomLanguageSettings(n_vocabulary=20, sharpness=4.0, zipf=0.0, rank=4),
         d_model=16,
         n_heads=2,
         d_hidden=16,

@@ -7,10 +7,10 @@ import pytest
 from bathyscope import artifacts, progress
 from bathyscope.dictionaries.checkpoint import METRICS
 from bathyscope.errors import ConfigError
-from bathyscope.risk.worlds.language import LanguageSettings
+from bathyscope.risk.worlds.language import RandomLanguageSettings
 from bathyscope.risk.worlds.network import NetworkSettings, train_small_network
 
-LANGUAGE = LanguageSettings(n_vocabulary=12, rank=4)
+LANGUAGE = RandomLanguageSettings(n_vocabulary=12, rank=4)
 SIZES = {"n_layers": 1, "d_model": 8, "n_heads": 2, "d_hidden": 8, "n_positions": 5, "batch_size": 16}
 TINY = NetworkSettings(language=LANGUAGE, **SIZES, n_steps=6, checkpoint_every=2)
 

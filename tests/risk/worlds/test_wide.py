@@ -7,14 +7,14 @@ from bathyscope import artifacts
 from bathyscope.config import to_json
 from bathyscope.files import read_json
 from bathyscope.risk.worlds.counting import CountSettings
-from bathyscope.risk.worlds.language import LanguageSettings
+from bathyscope.risk.worlds.language import RandomLanguageSettings
 from bathyscope.risk.worlds.network import NetworkSettings
 from bathyscope.risk.worlds.wide import STORED, WideSettings, make_wide, open_wide
 from bathyscope.risk.worlds.zipf_law import ZipfLawSettings, zipf_law
 
 TINY = WideSettings(
     network=NetworkSettings(
-        language=LanguageSettings(n_vocabulary=12, order=4, rank=4),
+        language=RandomLanguageSettings(n_vocabulary=12, order=4, rank=4),
         n_layers=1,
         d_model=8,
         n_heads=2,
