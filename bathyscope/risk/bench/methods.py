@@ -26,7 +26,7 @@ ONE_PASS: Mapping[str, Estimator] = {
 """Those that read independent inputs once for all events."""
 EACH: Mapping[str, Estimator] = {
     "ITGIS": ITGIS(),
-    "MHIS, harmonic mean": MHIS(form="harmonic"),
+    "MHIS, harmonic mean": MHIS(form="harmonic", n_chains=32),
     "MHIS": MHIS(),
     "cross-entropy": CrossEntropy(),
     "splitting": Splitting(),
