@@ -1,6 +1,6 @@
 """Settings of the bench of rare events."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bathyscope.errors import ConfigError
@@ -8,6 +8,8 @@ from bathyscope.risk.worlds.enumerated import EnumeratedSettings
 from bathyscope.risk.worlds.zipf_law import ZipfLawSettings
 
 ENUMERATED, WIDE = "enumerated", "wide"
+LAWS_APART = 10
+"""Laws that a world can have without sharing one with the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,8 @@ class RiskBench:
     """Nominal coverage of the intervals."""
     n_laws: int = 3
     """Laws over the enumerated network, each with its own exact truth."""
+    world: int = 0
+    """Number of the enumerated worlds: another one has another network, language and laws."""
     n_workers: int = 2
     """Processes at once."""
     seed: int = 0
@@ -44,8 +48,13 @@ class RiskBench:
             raise ConfigError("name one or two worlds, none of them twice")
         if min(self.most_events - 3, self.forward, self.n_laws, self.n_workers) < 1 or self.n_unbiased < 0:
             raise ConfigError("forward, n_laws and n_workers are at least 1, most_events at least 4, n_unbiased 0")
+        if self.world < 0 or self.n_laws > LAWS_APART:
+            raise ConfigError(f"world is at least 0, and a world has at most {LAWS_APART} laws")
 
     @property
     def enumerated(self) -> EnumeratedSettings:
         """The enumerated worlds."""
-        return EnumeratedSettings(laws=tuple(ZipfLawSettings(seed=seed) for seed in range(self.n_laws)))
+        network = EnumeratedSettings().network
+        language = replace(network.language, seed=self.world)
+        laws = tuple(ZipfLawSettings(seed=LAWS_APART * self.world + law) for law in range(self.n_laws))
+        return EnumeratedSettings(network=replace(network, language=language, seed=self.world), laws=laws)
