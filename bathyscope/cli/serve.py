@@ -12,6 +12,7 @@ from bathyscope.models.model import Model
 from bathyscope.serving.access import Access, AccessSettings
 from bathyscope.serving.fields import parse
 from bathyscope.serving.limits import LimitSettings
+from bathyscope.serving.refusal import Refused
 from bathyscope.serving.server import Server
 from bathyscope.serving.shelf import Shelf, open_shelf
 from bathyscope.serving.steers import read_steer
@@ -62,6 +63,10 @@ def _clauses(file: Path, model: Model, shelf: Shelf) -> tuple[Clause, ...]:
     """The clauses of a file. Raises ConfigError for one that holds none, with the path of the field at fault."""
     try:
         body = parse(b'{"steer": %s}' % file.read_bytes())
+        clauses = read_steer(body, model, shelf)
+        body.finish()
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    return read_steer(body, model, shelf)
+    except Refused as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return clauses

@@ -8,6 +8,7 @@ from bathyscope.cli.terminal import result, say
 from bathyscope.errors import ConfigError
 from bathyscope.models.load import load_model
 from bathyscope.steering.arm import Arm
+from bathyscope.steering.numbers import is_number
 from bathyscope.steering.operations.random_direction import RandomDirection
 from bathyscope.steering.trials import TrialSettings, run_trials
 from bathyscope.vectors.exchange import load_vector
@@ -42,8 +43,11 @@ class VectorSteer(Command):
 
 def run(config: VectorSteer) -> None:
     """Answer every prompt plainly, with the vector, and with the control; print the answers."""
-    if 0 in config.strengths or not config.strengths or len(set(config.strengths)) < len(config.strengths):
-        raise ConfigError("strengths must be one or more numbers other than 0, none of them twice")
+    are_numbers = bool(config.strengths) and all(map(is_number, config.strengths))
+    if not are_numbers or 0 in config.strengths or len(set(config.strengths)) < len(config.strengths):
+        raise ConfigError(
+            f"strengths are {config.strengths}, expected one or more finite numbers other than 0, none of them twice"
+        )
     settings = TrialSettings(
         instructions=config.prompts,
         max_new_tokens=config.max_new_tokens,

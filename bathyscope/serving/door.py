@@ -11,6 +11,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from queue import Empty
 from typing import Any
@@ -63,6 +64,14 @@ class Door(BaseHTTPRequestHandler):
         """Completions."""
         self._serve()
 
+    do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = do_PUT = do_POST  # HEAD is GET without the body
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the standard library refuses by itself (no HTTP, a line too long, an unknown method), as JSON, too."""
+        self.close_connection = True
+        status = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
+        self._refuse(Refused(message or status.phrase, status=int(status), code="bad_request"))
+
     def log_message(self, format: str, *_: Any) -> None:  # noqa: A002  (the standard library's name)
         """In place of what the standard library prints of idle connections and malformed requests, text included."""
         log.debug("a connection was idle or did not speak HTTP")
@@ -73,8 +82,8 @@ class Door(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         started, self._status, self._note = time.monotonic(), 0, ""
         has_body = "Content-Length" in self.headers or "Transfer-Encoding" in self.headers
-        self._is_body_read = self.command == "GET" and not has_body
-        path = self.path.partition("?")[0]
+        self._is_body_read = self.command != "POST" and not has_body
+        path = _path(self.path)
         try:
             with self.desk.attending():
                 self._answer(path)
@@ -95,7 +104,7 @@ class Door(BaseHTTPRequestHandler):
         method = PATHS.get(path)
         if method is None:
             raise Refused(f"there is nothing here; paths are {', '.join(PATHS)}", status=404, code="not_found")
-        if method != self.command:
+        if method != ("GET" if self.command == "HEAD" else self.command):
             raise Refused(f"{path} takes {method}", status=405, code="method_not_allowed")
         if path in ANSWERED:
             self._complete(ANSWERED[path])
@@ -191,6 +200,7 @@ class Door(BaseHTTPRequestHandler):
         seconds = refused.retry_after_seconds
         headers = {"Retry-After": str(seconds)} if seconds is not None else {}
         headers |= {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+        headers |= {"Allow": PATHS.get(_path(self.path), "GET, POST")} if refused.status == 405 else {}
         with contextlib.suppress(ConnectionError, TimeoutError):
             self._send(refused.as_json(), status=refused.status, headers=headers)
             if not self._is_body_read:
@@ -207,7 +217,8 @@ class Door(BaseHTTPRequestHandler):
     def _send(self, content: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(content, allow_nan=False).encode()
         self._head(status, {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})})
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self._status = status
@@ -225,3 +236,8 @@ class Door(BaseHTTPRequestHandler):
             return bool(readable) and self.connection.recv(1, socket.MSG_PEEK) == b""
         except OSError:
             return True
+
+
+def _path(target: str) -> str:
+    """The target of a request without its query."""
+    return target.partition("?")[0]

@@ -4,11 +4,11 @@ Numbers are finite, `true` is no number, a field that nobody asked for is an err
 """
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from bathyscope.serving.refusal import Refused
+from bathyscope.steering.numbers import is_number, is_whole
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class Fields:
         """One of some words."""
         value = self.take(name)
         if value is not None and value not in choices:
-            raise self.refuse(name, f"one of {', '.join(choices)}")
+            raise self.refuse(name, choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}")
         return value
 
     def wholes(self, name: str, *, most: int, n_most: int) -> tuple[int, ...]:
@@ -95,7 +95,8 @@ class Fields:
         wrong = [n for n, each in enumerate(value) if not (is_whole(each) and 0 <= each <= most)]
         if wrong:
             path = f"{self.path_of(name)}[{wrong[0]}]"
-            raise Refused(f"{path}: expected 0 to {most}, found {shown(value[wrong[0]])}", param=path)
+            expected = _range("a whole number", 0, most)
+            raise Refused(f"{path}: expected {expected}, found {shown(value[wrong[0]])}", param=path)
         return tuple(value)
 
     def texts(self, name: str, *, most: int, n_most: int) -> tuple[str, ...]:
@@ -143,16 +144,6 @@ def parse(body: bytes) -> Fields:
         raise Refused("the body is not JSON", code="invalid_json") from error
 
 
-def is_whole(value: Any) -> bool:
-    """Whether it is an integer and not a truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is finite and not a truth value."""
-    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
-
-
 def shown(value: Any) -> str:
     """A value for a message: short, one line."""
     match value:
@@ -175,4 +166,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _range(what: str, least: float | int, most: float | int) -> str:
-    return f"{what} from {least:g} to {most:g}"
+    return f"{what} from {_plain(least)} to {_plain(most)}"
+
+
+def _plain(bound: float | int) -> str:
+    """A bound without an exponent where it is a whole number."""
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"

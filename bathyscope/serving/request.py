@@ -12,13 +12,17 @@ from typing import Any
 
 from bathyscope.models.model import Model
 from bathyscope.models.prompts import chat_tokens, text_tokens
-from bathyscope.serving.fields import Fields, is_whole
+from bathyscope.models.roles import role_marks, roles_of
+from bathyscope.serving.fields import Fields
 from bathyscope.serving.limits import LimitSettings
 from bathyscope.serving.refusal import Refused, blamed_on
 from bathyscope.serving.row import Row
 from bathyscope.serving.shelf import Shelf
 from bathyscope.serving.steers import read_steer
 from bathyscope.steering.clause import Clause
+from bathyscope.steering.numbers import is_whole
+from bathyscope.steering.overlap import require_apart
+from bathyscope.steering.steer import require_fit
 
 ROLES = ("system", "user", "assistant")
 MAX_STOPS, MAX_STOP_CHARACTERS, MAX_ANSWERS, MAX_TOP = 16, 256, 16, 20
@@ -61,6 +65,9 @@ class RequestReader:
     def __init__(self, model: Model, shelf: Shelf, limits: LimitSettings, standing: Sequence[Clause] = ()) -> None:
         self._model, self._shelf, self._limits = model, shelf, limits
         self._standing = tuple(standing)
+        require_apart(self._standing)
+        for clause in self._standing:
+            require_fit(model, clause)
         self._one = threading.Lock()
 
     def completion(self, body: Fields) -> Asked:
@@ -108,6 +115,7 @@ class RequestReader:
         stops = body.texts("stop", most=MAX_STOP_CHARACTERS, n_most=MAX_STOPS)
         is_own = body.take("steer") is not None
         clauses = read_steer(body, self._model, self._shelf) if is_own else self._standing
+        self._require_roles(clauses, prompts)
         is_streamed, options = body.flag("stream"), body.child("stream_options")
         tells_usage = options.flag("include_usage") if options else False
         if options:
@@ -135,6 +143,14 @@ class RequestReader:
     def _room(self, prompt: Sequence[int]) -> int:
         """New tokens that fit behind a prompt."""
         return min(self._model.context_length, self._limits.max_tokens) - len(prompt)
+
+    def _require_roles(self, clauses: Sequence[Clause], prompts: Sequence[Sequence[int]]) -> None:
+        """Refuse positions by role for a prompt in which no token has one: the clause would do nothing."""
+        for clause in (each for each in clauses if each.where.roles):
+            found = [roles_of(prompt, role_marks(self._model)) for prompt in prompts]
+            if not all(each.behind or any(each.of_token) for each in found):
+                path = f"{clause.name or 'steer'}.positions.roles"
+                raise Refused(f"{path}: a prompt is plain text and has no roles; ask for a chat", param=path)
 
     def _check_model(self, body: Fields) -> None:
         name = body.needs("model", f"{self._model.name!r}")

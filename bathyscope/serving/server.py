@@ -29,7 +29,7 @@ LAST_WORDS_SECONDS = 5.0
 class Server:
     """Listens from its making; a `with` block ends it. Raises ConfigError for an open door or a port that is taken.
 
-    `standing` are the clauses of requests that carry none of their own.
+    `standing` are the clauses of requests that carry none of their own; raises what `steer` raises for them.
     """
 
     def __init__(

@@ -19,6 +19,8 @@ from bathyscope.models.model import Model
 from bathyscope.steering.clause import Clause
 from bathyscope.steering.operations.add import Add
 from bathyscope.steering.operations.amplify import Amplify
+from bathyscope.steering.operations.directions import require_direction
+from bathyscope.steering.operations.offset import Offset
 from bathyscope.steering.operations.strength import Strength, typical_norm
 from bathyscope.steering.steer import require_fit
 from bathyscope.vectors.exchange import load_vector
@@ -66,7 +68,9 @@ def open_shelf(model: Model, *, dictionaries: Sequence[str] = (), vectors: Seque
     one name, and ModelError or ConfigError for what does not fit the model.
     """
     opened = [(Path(place).name, load_dictionary(place)) for place in dictionaries]
-    found = [pair for place in vectors for pair in (learnt_vectors(place) if place.is_dir() else read_vectors(place))]
+    found = [
+        pair for place in vectors for pair in (read_vectors(place) if place.is_file() else learnt_vectors(model, place))
+    ]
     return fill_shelf(model, dictionaries=opened, vectors=found)
 
 
@@ -78,6 +82,7 @@ def fill_shelf(
     for dictionary in named.values():
         require_fit(model, Clause(operation=Amplify(dictionary, (0,), 0.0)))
     for name, vector in directions.items():
+        require_direction(vector.direction_D, name=f"the vector {name!r}")
         unit = Strength(0.0, 1.0, "unit length")
         require_fit(model, Clause(operation=Add(vector.direction_D, unit, vector.hookpoint), name=name))
     places = {dictionary.hookpoint for dictionary in named.values()} | {v.hookpoint for v in directions.values()}
@@ -85,9 +90,15 @@ def fill_shelf(
     return Shelf(dictionaries=named, vectors=directions, norms=norms)
 
 
-def learnt_vectors(folder: Path) -> list[tuple[str, Vector]]:
-    """The directions of a folder of kind `vector`: named after it, and with several after their hookpoints, too."""
+def learnt_vectors(model: Model, folder: Path) -> list[tuple[str, Vector]]:
+    """The directions of a folder of kind `vector`: named after it, and with several after their hookpoints, too.
+
+    Raises ModelError for one that was learnt from another model.
+    """
     vector = load_vector(folder)
+    for at in vector.hookpoints:
+        own = Offset(vector_D=vector.direction(at), hookpoint=at, model_identity=vector.model_identity)
+        require_fit(model, Clause(operation=own, name=folder.name))
     alone = len(vector.hookpoints) == 1
     return [
         (folder.name if alone else f"{folder.name}@{at}", Vector(direction_D=vector.direction(at), hookpoint=at))
@@ -104,13 +115,16 @@ def read_vectors(file: Path) -> list[tuple[str, Vector]]:
             if not hookpoint or not 0 < len(names) <= MAX_VECTORS:
                 raise ArtifactError(
                     f"{file} needs the metadata entry {HOOKPOINT!r} and 1 to {MAX_VECTORS} tensors, found "
-                    f"{hookpoint!r} and {len(names)}"
+                    f"{hookpoint!r} and {len(names)}; bathyscope vector-convert makes a folder of other files"
                 )
             tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         if isinstance(error, ArtifactError):
             raise
-        raise ArtifactError(f"{file} cannot be read as a safetensors file of vectors: {error}") from error
+        raise ArtifactError(
+            f"{file} cannot be read as a safetensors file of vectors ({error}); bathyscope vector-convert makes a "
+            "folder of files of other kinds"
+        ) from error
     for name, direction_D in tensors.items():
         if direction_D.ndim != 1 or not direction_D.is_floating_point():
             raise ArtifactError(f"{file}: {name} has shape {tuple(direction_D.shape)}, expected one direction [D]")

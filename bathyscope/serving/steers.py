@@ -4,6 +4,7 @@
  "positions": {"part": "generation", "stop": 50}, "gate": {…}, "schedule": {…}, "control_seed": 0}
 """
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -90,8 +91,8 @@ class _Reader:
     def features(self, fields: Fields, dictionary: Dictionary) -> tuple[int, ...]:
         """Feature numbers that exist, each once."""
         features = fields.wholes("features", most=dictionary.n_features - 1, n_most=MAX_FEATURES)
-        if not features or len(set(features)) < len(features):
-            raise fields.refuse("features", "feature numbers, at least one and each once")
+        if not features:
+            raise fields.refuse("features", "feature numbers, at least one")
         with blamed_on(fields.path_of("features")):
             require_features(dictionary, features)
         return features
@@ -103,7 +104,7 @@ class _Reader:
 
     def value(self, fields: Fields, name: str, units: Sequence[str]) -> tuple[float, str, Fields]:
         """Number and unit of a strength; a bare number is refused."""
-        expected = f'{{"value": number, "unit": {" or ".join(repr(unit) for unit in units)}}}'
+        expected = f'{{"value": number, "unit": {" or ".join(map(json.dumps, units))}}}'
         if not isinstance(fields.needs(name, expected), dict):
             raise fields.refuse(name, expected)
         inner = Fields(fields.take(name), fields.path_of(name))

@@ -13,10 +13,12 @@ from bathyscope.artifacts import Recipe
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.features.index import FeatureIndex
+from bathyscope.models.decoding import Draw
 from bathyscope.models.generate import Generation, generate
 from bathyscope.models.model import Model
 from bathyscope.models.repetition import repetition
 from bathyscope.steering.effects import Text, answer_log_probs, effects
+from bathyscope.steering.numbers import is_number
 from bathyscope.steering.operations.clamp import Clamp
 from bathyscope.steering.operations.random_direction import RandomDirection
 from bathyscope.steering.steer import steer
@@ -45,6 +47,11 @@ class AnswerSettings:
     def __post_init__(self) -> None:
         if not self.features or not self.prompts or not self.strengths:
             raise ConfigError("answers needs at least one feature, one prompt and one strength")
+        if not all(map(is_number, self.strengths)):
+            raise ConfigError(f"strengths are {self.strengths}, expected finite numbers of observed maxima")
+        if self.max_new_tokens < 1:
+            raise ConfigError(f"max_new_tokens is {self.max_new_tokens}, expected at least 1")
+        Draw(temperature=self.temperature)  # refused before anything is read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

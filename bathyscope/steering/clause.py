@@ -1,7 +1,9 @@
 """`Clause`: an operation with where, when and how strongly it acts."""
 
+import reprlib
 from dataclasses import dataclass
 
+from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
 from bathyscope.steering.gates import FeatureGate, Gate
 from bathyscope.steering.operations.operation import Operation
@@ -27,12 +29,31 @@ class Clause:
     """What messages call it."""
 
     def __post_init__(self) -> None:
+        self._require_kinds()
         if self.latched and self.gate is None:
             raise ConfigError(f"{self.label} is latched and has no gate that could open")
-        reader = self.gate if isinstance(self.gate, FeatureGate) else self.schedule
-        if isinstance(reader, FeatureGate | Toward) and reader.dictionary.hookpoint != self.operation.hookpoint:
-            other = reader.dictionary.hookpoint
-            raise ConfigError(f"{self.label} acts at {self.operation.hookpoint}, but reads a dictionary of {other}")
+        elsewhere = [read.hookpoint for read in self.reads if read.hookpoint != self.operation.hookpoint]
+        if elsewhere:
+            at = self.operation.hookpoint
+            raise ConfigError(f"{self.label} acts at {at}, but reads a dictionary of {elsewhere[0]}")
+
+    def _require_kinds(self) -> None:
+        """Notebooks check no types, and what is wrong here would only be found in the middle of a forward."""
+        fields: dict[str, tuple[object, type, str]] = {
+            "operation": (self.operation, Operation, "an operation such as Clamp(…)"),
+            "where": (self.where, Positions, "Positions(…)"),
+            "gate": (self.gate, Gate, "a gate such as FeatureGate(…), or None"),
+            "schedule": (self.schedule, Schedule, "a schedule such as Ramp(…), or None"),
+        }
+        for name, (given, kind, expected) in fields.items():
+            is_left_out = given is None and name in ("gate", "schedule")
+            if not is_left_out and not isinstance(given, kind):
+                raise ConfigError(f"{name} of {self.label} is {reprlib.repr(given)}, expected {expected}")
+
+    @property
+    def reads(self) -> list[Dictionary]:
+        """Dictionaries by which its gate and its schedule tell when, and how strongly, it acts."""
+        return [each.dictionary for each in (self.gate, self.schedule) if isinstance(each, FeatureGate | Toward)]
 
     @property
     def label(self) -> str:

@@ -1,6 +1,5 @@
 """Gates: whether an operation acts at a token at all, told from the activation there before the edit."""
 
-import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
+from bathyscope.steering.numbers import require_number
 from bathyscope.steering.operations.directions import require_direction
 from bathyscope.steering.operations.features import codes_of, require_features
 
@@ -39,8 +39,7 @@ class FeatureGate:
         observed = self.dictionary.max_activation
         if observed is None or bool((observed[list(self.features)] <= 0).any()):
             raise ConfigError("the gate's features need observed maxima above 0: the bound is a multiple of them")
-        if not math.isfinite(self.least):
-            raise ConfigError(f"least is {self.least}, expected a number of observed maxima")
+        require_number(self.least, "least", "a finite number of observed maxima")
 
     def opens(self, x_ND: Float[Tensor, "N D"]) -> Bool[Tensor, " N"]:
         """Mean of the positive codes against the bound."""
@@ -60,8 +59,7 @@ class ProbeGate:
 
     def __post_init__(self) -> None:
         require_direction(self.weight_D, name="the gate's weight")
-        if not math.isfinite(self.bias):
-            raise ConfigError(f"bias is {self.bias}, expected a number")
+        require_number(self.bias, "bias")
 
     def opens(self, x_ND: Float[Tensor, "N D"]) -> Bool[Tensor, " N"]:
         """The probe's sign."""

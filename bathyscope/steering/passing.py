@@ -4,6 +4,7 @@ Memory goes with the cache of a generation (`Forward.notes`), so two generations
 share nothing. Without a cache each forward holds whole rows and nothing needs to be remembered.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,8 @@ from bathyscope.errors import ModelError
 from bathyscope.models.forward import Forward
 from bathyscope.models.model import Model
 from bathyscope.models.roles import role_marks, roles_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -115,6 +118,9 @@ class Passing:
         rows = self.require_tokens().tolist()
         found = [roles_of(row, marks, within=within) for row, within in zip(rows, before, strict=True)]
         self.memory.roles = [each.behind for each in found]
+        is_prompt = not self.forward.past_length and self.forward.prompt_columns in (None, self.shape[1])
+        if is_prompt and not any(each.behind or any(each.of_token) for each in found):
+            log.warning("positions by role: no row of this prompt is a chat, so nothing is moved there")
         return [each.of_token for each in found]
 
     @cached_property

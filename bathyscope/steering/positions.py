@@ -8,7 +8,9 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from bathyscope.errors import ConfigError, ModelError
-from bathyscope.models.roles import ROLES
+from bathyscope.models.model import Model
+from bathyscope.models.roles import ROLES, role_marks
+from bathyscope.steering.numbers import is_whole
 from bathyscope.steering.passing import Passing
 
 
@@ -32,16 +34,36 @@ class Positions:
     """Tokens that are left alone in any case."""
 
     def __post_init__(self) -> None:
+        lists: dict[str, object] = {"tokens": self.tokens, "roles": self.roles, "exclude": self.exclude}
+        for name, given in lists.items():
+            if not isinstance(given, list | tuple):
+                raise ConfigError(f"{name} is {given!r}, expected a list; write [{given!r}]")
+        if not all(is_whole(token) and token >= 0 for token in self.tokens):
+            raise ConfigError(f"tokens {self.tokens}: give token ids, whole numbers from 0")
+        if not all(isinstance(others, Positions) for others in self.exclude):
+            raise ConfigError(f"exclude is {self.exclude}, expected Positions")
         if self.part not in ("all", "prompt", "generation"):
             raise ConfigError(f"part is {self.part!r}, expected all, prompt or generation")
         unknown = [role for role in self.roles if role not in ROLES]
         if unknown:
             raise ConfigError(f"no role is named {unknown[0]!r}; expected some of: {', '.join(ROLES)}")
         ends = [end for end in (self.start, self.stop) if end is not None]
+        if not all(map(is_whole, ends)):
+            raise ConfigError(f"start {self.start} and stop {self.stop}: give whole numbers, or None")
         if any(end < 0 for end in ends) and self.part != "prompt":
             raise ConfigError("start and stop below 0 count from the end of the prompt: give part='prompt' with them")
         if len(ends) == 2 and (ends[0] < 0) == (ends[1] < 0) and ends[0] >= ends[1]:
             raise ConfigError(f"start {ends[0]} is not before stop {ends[1]}: no token is between them")
+
+    def require_known(self, model: Model) -> None:
+        """Raise ConfigError for a token id that the model does not have, ModelError where it has no roles to tell."""
+        unknown = [token for token in self.tokens if token >= model.n_vocabulary]
+        if unknown:
+            raise ConfigError(f"there is no token {unknown[0]}: ids of {model.name} go to {model.n_vocabulary - 1}")
+        if self.roles:
+            role_marks(model)
+        for others in self.exclude:
+            others.require_known(model)
 
     def mask(self, passing: Passing) -> Bool[Tensor, "B S"]:
         """Which of the passing tokens are meant; never padding."""

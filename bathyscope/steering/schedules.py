@@ -3,7 +3,6 @@
 Prompt tokens get the factor with which a schedule begins.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
+from bathyscope.steering.numbers import is_number, is_whole
 from bathyscope.steering.operations.features import codes_of, require_features
 from bathyscope.steering.passing import Passing
 
@@ -40,7 +40,8 @@ class Ramp:
     """Factor from token `n_tokens` on."""
 
     def __post_init__(self) -> None:
-        if self.n_tokens < 1 or not (math.isfinite(self.first) and math.isfinite(self.last)):
+        is_count = is_whole(self.n_tokens) and self.n_tokens >= 1
+        if not (is_count and is_number(self.first) and is_number(self.last)):
             raise ConfigError(f"a ramp over {self.n_tokens} tokens from {self.first} to {self.last} is no ramp")
 
     def factors(
@@ -59,7 +60,7 @@ class Decay:
     """Generated tokens after which half is left."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.half_life) and self.half_life > 0):
+        if not (is_number(self.half_life) and self.half_life > 0):
             raise ConfigError(f"half_life is {self.half_life}, expected a number of tokens above 0")
 
     def factors(
@@ -95,7 +96,8 @@ class Toward:
         observed = self.dictionary.max_activation
         if observed is None or float(observed[self.feature]) <= 0:
             raise ConfigError(f"feature {self.feature} has no observed maximum, so a target in it has no meaning")
-        if not (self.gain > 0 and 0 <= self.first <= self.most and math.isfinite(self.target)):
+        are_numbers = all(map(is_number, (self.gain, self.first, self.most, self.target)))
+        if not (are_numbers and self.gain > 0 and 0 <= self.first <= self.most):
             raise ConfigError("gain must be above 0, first between 0 and most, and target a number")
 
     def factors(

@@ -49,6 +49,7 @@ def steer(
     feature at the same tokens; ModelError for an unknown hookpoint or for directions of another model (`force=True`
     attaches it all the same).
     """
+    _require_list(operations, "steer")
     if not operations:
         raise ConfigError("steer needs at least one operation, found an empty list")
     with _attached(model, [operations], skip_special=skip_special, force=force) as state:
@@ -64,8 +65,11 @@ def steer_rows(
     Every forward inside the block has as many rows, or a multiple of it in which copies of a row stand side by side
     (beam search). Raises ModelError in a forward of another size.
     """
+    _require_list(rows, "steer_rows")
     if not rows:
         raise ConfigError("steer_rows needs the operations of at least one row")
+    for number, row in enumerate(rows):
+        _require_list(row, f"row {number} of steer_rows")
     with _attached(model, rows, skip_special=skip_special, force=force) as state:
         yield state
 
@@ -73,40 +77,63 @@ def steer_rows(
 def require_fit(model: Model, clause: Clause, *, force: bool = False) -> str:
     """The hookpoint at which the clause acts; raises for a clause that `steer` refuses on this model."""
     operation = clause.operation
-    (hookpoint,) = resolve(model, operation.hookpoint)
-    own = operation.model_identity
-    if own is not None and _weights(own) != _weights(model.identity) and not force:
-        raise ModelError(
-            f"{clause.label} comes from {own.get('name')} ({_weights(own)[:12]}), this model is "
-            f"{model.identity.get('name')} ({_weights(model.identity)[:12]}); pass force=True to attach it all the same"
-        )
+    hookpoint = _place(model, clause)
+    for own in (operation.model_identity, *(read.model_identity for read in clause.reads)):
+        if own is not None and _weights(own) != _weights(model.identity) and not force:
+            raise ModelError(
+                f"{clause.label} comes from {own.get('name')} ({_weights(own)[:12]}), this model is "
+                f"{model.identity.get('name')} ({_weights(model.identity)[:12]}); load that model, or in Python pass "
+                "force=True"
+            )
     probe_ND = torch.zeros(1, width(model, hookpoint))
     try:
         operation.delta(probe_ND)
         if clause.gate is not None:
             clause.gate.opens(probe_ND)
-    except RuntimeError as error:
-        raise ConfigError(f"{clause.label} does not fit {hookpoint} of width {probe_ND.shape[1]}: {error}") from error
+        for read in clause.reads:
+            read.encode(probe_ND)
+    except (RuntimeError, ConfigError) as error:
+        line = " ".join(str(error).split())
+        raise ConfigError(
+            f"{clause.label} does not fit {hookpoint}, which has width {probe_ND.shape[1]}; give vectors and "
+            f"dictionaries of that width ({line})"
+        ) from error
     return hookpoint
+
+
+def _place(model: Model, clause: Clause) -> str:
+    """The one hookpoint of a clause; raises for several, for none, and for positions that the model cannot tell."""
+    at: object = clause.operation.hookpoint
+    if not isinstance(at, str):
+        raise ConfigError(f"{clause.label} acts at {at!r}, expected the name of one hookpoint")
+    try:
+        found = resolve(model, at)
+        clause.where.require_known(model)
+    except (ConfigError, ModelError) as error:
+        raise type(error)(f"{clause.label}: {error}") from error
+    if len(found) > 1:
+        raise ModelError(f"{clause.label} acts at {at!r}, which are {len(found)} hookpoints; give a clause for each")
+    return found[0]
 
 
 @contextmanager
 def _attached(
     model: Model, rows: Sequence[Sequence[Operation | Clause]], *, skip_special: bool, force: bool
 ) -> Iterator[Steering]:
-    """Clauses of all rows, equal ones once, on their hookpoints."""
+    """Clauses of all rows on their hookpoints, in the order of every row; what rows share at one place in it, once."""
     everyone = len(rows) == 1
-    of_clause: dict[int, tuple[Clause, list[int]]] = {}
+    of_clause: dict[tuple[int, int], tuple[Clause, list[int]]] = {}
     for number, row in enumerate(rows):
         clauses = [as_clause(given) for given in row]
         require_apart(clauses)
-        for given, clause in zip(row, clauses, strict=True):
-            of_clause.setdefault(id(given), (clause, []))[1].append(number)
-    steering = Steering(tuple(clause for clause, _ in of_clause.values()))
+        for place, (given, clause) in enumerate(zip(row, clauses, strict=True)):
+            of_clause.setdefault((place, id(given)), (clause, []))[1].append(number)
+    in_order = [of_clause[key] for key in sorted(of_clause, key=lambda key: key[0])]
+    steering = Steering(tuple(clause for clause, _ in in_order))
     special = torch.tensor(sorted(special_tokens(model)))
     context = _Context(model, None if everyone else len(rows), special)
     with ExitStack() as stack:
-        for rank, (clause, numbers) in enumerate(of_clause.values()):
+        for rank, (clause, numbers) in enumerate(in_order):
             hookpoint = require_fit(model, clause, force=force)
             own = None if everyone else tuple(numbers)
             mover = _Mover(clause if skip_special else _with_special(clause), rank, own, context, steering)
@@ -204,6 +231,12 @@ class _Mover:
         if left_B is not None:
             carried[number] = left_B
         return factor_BS
+
+
+def _require_list(given: object, who: str) -> None:
+    """Raise ConfigError for an operation where a list of them is meant, and for anything else that is none."""
+    if not isinstance(given, list | tuple):
+        raise ConfigError(f"{who} takes a list of operations, found {type(given).__name__}; write […]")
 
 
 def _with_special(clause: Clause) -> Clause:

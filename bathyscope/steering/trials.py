@@ -15,6 +15,7 @@ from typing import Any
 from bathyscope import artifacts, progress
 from bathyscope.artifacts import Recipe
 from bathyscope.errors import ConfigError
+from bathyscope.models.decoding import Draw
 from bathyscope.models.generate import generate
 from bathyscope.models.model import Model
 from bathyscope.steering.arm import Arm
@@ -59,6 +60,7 @@ class TrialSettings:
             raise ConfigError("trials need at least one instruction, and none of them twice")
         if min(self.max_new_tokens, self.batch_size) < 1:
             raise ConfigError("max_new_tokens and batch_size must be at least 1")
+        Draw(temperature=self.temperature)  # refused before anything is read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

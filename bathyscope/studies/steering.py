@@ -5,7 +5,7 @@ a folder; an interrupted bench goes on where it was.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from bathyscope.models.hookpoints import width
 from bathyscope.models.load import load_model
 from bathyscope.models.model import Model
 from bathyscope.steering.arm import Arm
+from bathyscope.steering.numbers import is_number
 from bathyscope.steering.trials import INSTRUCTIONS, TrialSettings, run_trials
 from bathyscope.studies.costs import costs
 from bathyscope.studies.methods import BY_AUROC, DENOISED, FROM_LABELS, REFT, SHIFTS
@@ -79,12 +80,20 @@ class SteeringBench:
     """Instructions, how they are answered, and the seed of everything that is drawn."""
 
     def __post_init__(self) -> None:
-        if not self.factors or min(self.factors) <= 0 or len(set(self.factors)) < len(self.factors):
-            raise ConfigError(f"factors {self.factors} must be above 0, at least one, and none twice")
+        are_numbers = bool(self.factors) and all(map(is_number, self.factors))
+        if not are_numbers or min(self.factors) <= 0 or len(set(self.factors)) < len(self.factors):
+            raise ConfigError(f"factors {self.factors} must be numbers above 0, at least one, and none twice")
         if self.questions < 0:
             raise ConfigError(f"questions is {self.questions}, expected a number of questions or 0")
         if self.features is not None and self.dictionary is None:
             raise ConfigError("an index of features was given without its dictionary; give both or neither")
+        if self.quick and (given := self._written_over()):
+            raise ConfigError(f"quick has {' and '.join(given)} of its own: leave them out, or leave out quick")
+
+    def _written_over(self) -> list[str]:
+        """Settings that were given and that `quick` would replace by others."""
+        own, usual, quick = (_sizes(each) for each in (self, SteeringBench(), self.resolved()))
+        return [name for name, value in own.items() if value not in (usual[name], quick[name])]
 
     def resolved(self) -> "SteeringBench":
         """What `quick` stands for, written out."""
@@ -92,6 +101,11 @@ class SteeringBench:
             return self
         trials = replace(self.trials, instructions=INSTRUCTIONS[:4], max_new_tokens=20, batch_size=96)
         return replace(self, quick=False, factors=QUICK_GRID, questions=0, trials=trials)
+
+
+def _sizes(settings: SteeringBench) -> dict[str, object]:
+    """What `quick` decides by itself, and what it leaves as it is beside it."""
+    return {"factors": settings.factors, "questions": settings.questions, **asdict(settings.trials)}
 
 
 def bench_steering(settings: SteeringBench, *, out: Path) -> list[Score]:

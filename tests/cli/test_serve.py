@@ -37,6 +37,26 @@ def test_a_server_answers_and_a_signal_ends_it_cleanly(number, monkeypatch, tmp_
     assert json.loads(capsys.readouterr().out.splitlines()[0])["url"].startswith("http://127.0.0.1:")
 
 
+def test_a_file_of_clauses_that_cannot_be_used_is_refused_by_its_name(monkeypatch, tmp_path, capsys):
+    model = tiny_model()
+    random_dictionary(model).save(tmp_path / "dic")
+    monkeypatch.setattr(serve, "load_model", lambda name, **_: model)
+    file = tmp_path / "clauses.json"
+    words = ["serve", "--openai", "--port", "0", "--dictionary", str(tmp_path / "dic"), "--steer", str(file)]
+    bare = {**CLAMP, "strength": 4}
+    for text, said in {
+        json.dumps([bare]): 'steer[0].strength: expected {"value": number, "unit": "observed maximum"}, found 4',
+        json.dumps([CLAMP, CLAMP]): "both hold feature 5",
+        json.dumps({"steer": [CLAMP]}): "steer: expected a list",
+        '[], "extra": []': "extra: there is no such field",
+        "[": "not JSON",
+    }.items():
+        file.write_text(text)
+        assert main(words) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"error: {file}: ") and said in line
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

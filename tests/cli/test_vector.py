@@ -56,6 +56,12 @@ def test_a_vector_answers_beside_the_plain_model_and_a_random_direction(model, t
     assert len(rows) == 5
     assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "--strengths", "0"]) == 2
     assert "other than 0" in capsys.readouterr().err
+    assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "--strengths", "nan"]) == 2
+    assert "strengths are (nan,), expected one or more finite numbers" in capsys.readouterr().err
+    assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "--strengths", "1e300"]) == 2
+    assert "lower the strength" in capsys.readouterr().err
+    assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "--temperature", "nan"]) == 2
+    assert "temperature must be" in capsys.readouterr().err
     assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "--unit", "length"]) == 2
     assert "has no unit 'length'" in capsys.readouterr().err
     assert main([*steer, "--out", str(tmp_path / "b"), "--prompts", "wind", "wind"]) == 2

@@ -4,16 +4,20 @@ import logging
 import time
 
 import pytest
+import torch
 from serving.asking import CLAMP, serving
 from steering.worlds import random_dictionary
 from tiny import CONTEXT, tiny_model
 
+from bathyscope.errors import ConfigError
 from bathyscope.models.generate import generate
 from bathyscope.models.log_probs import log_probs
-from bathyscope.models.prompts import text_tokens
+from bathyscope.models.prompts import chat_tokens, text_tokens
 from bathyscope.serving.limits import LimitSettings
 from bathyscope.steering.clause import Clause
+from bathyscope.steering.operations.add import Add
 from bathyscope.steering.operations.clamp import Clamp
+from bathyscope.steering.operations.strength import Strength
 from bathyscope.steering.steer import steer
 
 
@@ -229,6 +233,46 @@ def test_paths_methods_and_types_are_checked(client):
     assert client.send("POST", "/health", b"{}").status == 405
     assert client.send("POST", "/v1/completions", b"{}", {"Content-Type": "text/plain"}).status == 415
     assert client.send("POST", "/v1/completions", b"{}", {"Transfer-Encoding": "chunked"}).status == 411
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "STEER"])
+def test_a_wrong_method_hears_as_json_which_is_right(client, method):
+    reply = client.send(method, "/v1/completions", b"{}" if method in ("PUT", "PATCH") else None)
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert reply.body["error"]["message"]
+
+
+def test_head_is_get_without_a_body(client):
+    assert client.send("HEAD", "/health").status == 200
+    assert client.send("HEAD", "/health").data == b""
+    assert client.send("HEAD", "/v1/completions").status == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"), [("/" + "a" * 70_000, {}, 414), ("/health", {"X-A": "a" * 70_000}, 431)]
+)
+def test_what_the_standard_library_refuses_is_json_too(client, path, headers, status):
+    reply = client.send("GET", path, headers=headers)
+    assert reply.status == status
+    assert reply.body["error"]["message"]
+
+
+def test_positions_by_role_are_refused_for_a_prompt_that_is_no_chat(client, model):
+    clause = {**CLAMP, "positions": {"roles": ["user"]}}
+    reply = client.complete("hello", max_tokens=2, steer=[CLAMP | {"features": [7]}, clause])
+    assert (reply.status, reply.param) == (400, "steer[1].positions.roles")
+    assert "no roles" in reply.body["error"]["message"]
+    assert client.chat(max_tokens=2, steer=[clause]).status == 200
+    chat = chat_tokens(model, [{"role": "user", "content": "hello"}])
+    assert client.complete(chat, max_tokens=2, steer=[clause]).status == 200
+
+
+def test_standing_clauses_that_do_not_fit_are_refused_before_anyone_asks(model):
+    wide = Add(torch.ones(model.d_model + 1), Strength(1.0, 1.0, "activation"), "layers.1")
+    clamp = Clamp(random_dictionary(model), (5,), 4.0)
+    for standing in ([Clause(operation=wide)], [Clause(operation=clamp), Clause(operation=clamp)]):
+        with pytest.raises(ConfigError), serving(model, standing=standing):
+            pass
 
 
 def test_another_host_or_origin_is_refused(client):

@@ -46,6 +46,19 @@ def test_learnt_vectors_are_called_as_their_folder_is(model, tmp_path):
     torch.testing.assert_close(shelf.vectors["sea"].direction_D, torch.eye(D_MODEL)[0])
 
 
+def test_a_vector_learnt_from_another_model_is_refused_by_name(model, tmp_path):
+    vector = SteeringVector(
+        directions={"layers.1": torch.eye(D_MODEL)[0]},
+        units={"layers.1": Units(norm=2.0)},
+        model_identity=tiny_model(seed=1).identity,
+    )
+    vector.save(tmp_path / "sea")
+    with pytest.raises(ModelError, match=r"clause 'sea' comes from tiny-llama-1"):
+        open_shelf(model, vectors=[tmp_path / "sea"])
+    with pytest.raises(ArtifactError, match="does not exist: expected a bathyscope vector folder"):
+        open_shelf(model, vectors=[tmp_path / "none"])
+
+
 @pytest.mark.parametrize(
     ("tensor", "metadata", "message"),
     [
@@ -74,7 +87,7 @@ def test_a_file_without_vectors_is_refused(model, tmp_path, tensor, metadata, me
     ],
 )
 def test_a_vector_that_does_not_fit_is_refused(model, direction_D, hookpoint, error):
-    with pytest.raises(error):
+    with pytest.raises(error, match="'up'"):
         fill_shelf(model, vectors=[("up", Vector(direction_D=direction_D, hookpoint=hookpoint))])
 
 

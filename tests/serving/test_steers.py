@@ -103,6 +103,8 @@ BAD: list[tuple[Any, str]] = [
     ({**CLAMP, "features": [48]}, "steer[0].features[0]"),
     ({**CLAMP, "features": [5, -1]}, "steer[0].features[1]"),
     ({**CLAMP, "features": [True]}, "steer[0].features[0]"),
+    ({**CLAMP, "features": ["12"]}, "steer[0].features[0]"),
+    ({**CLAMP, "features": [12.0]}, "steer[0].features[0]"),
     ({**CLAMP, "features": []}, "steer[0].features"),
     ({**CLAMP, "features": [5, 5]}, "steer[0].features"),
     ({**CLAMP, "features": list(range(48)) * 6}, "steer[0].features"),
@@ -140,6 +142,17 @@ def test_a_bad_clause_is_refused_by_its_path(model, shelf, clause, param):
     assert caught.value.param == param
     assert caught.value.status == 400
     assert param in str(caught.value)
+
+
+def test_a_refusal_says_what_to_write_instead(model, shelf):
+    with pytest.raises(Refused, match=r'expected \{"value": number, "unit": "observed maximum"\}, found 4$'):
+        read(model, shelf, {**CLAMP, "strength": 4})
+    with pytest.raises(Refused, match=r'expected a whole number from 0 to 47, found "12"$'):
+        read(model, shelf, {**CLAMP, "features": ["12"]})
+    with pytest.raises(Refused, match="give each once"):
+        read(model, shelf, {**CLAMP, "features": [5, 5]})
+    with pytest.raises(Refused, match=r"from 0 to 2147483647, found -1"):
+        read(model, shelf, {**CLAMP, "control_seed": -1})
 
 
 def test_clauses_that_hold_one_feature_twice_are_refused_unless_they_are_apart(model, shelf):

@@ -250,6 +250,8 @@ BAD = {
     ),
     "a ramp over nothing": (lambda _: Ramp(n_tokens=0), "no ramp"),
     "a gate that is no number": (lambda d: FeatureGate(dictionary=d, features=(5,), least=float("nan")), "least"),
+    "a token below 0": (lambda _: Positions(tokens=(-1,)), "give token ids"),
+    "an endless gain": (lambda d: Toward(dictionary=d, feature=5, target=1.0, gain=float("inf")), "gain"),
 }
 
 

@@ -185,6 +185,25 @@ def test_a_strength_that_is_no_number_is_refused(dictionary, value):
         Clamp(dictionary, (5,), value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_an_alpha_or_a_scale_that_is_no_number_is_refused(dictionary, value):
+    with pytest.raises(ConfigError, match="alpha is"):
+        Amplify(dictionary, (5,), value)
+    with pytest.raises(ConfigError, match="scale is"):
+        Affine(torch.ones(D_MODEL), value, None, "layers.1")
+
+
+@pytest.mark.parametrize("features", [[5, 5], [-1], [48], []])
+def test_features_are_numbers_of_the_dictionary_each_once(dictionary, features):
+    with pytest.raises(ConfigError, match=r"^features .*: give "):
+        Clamp(dictionary, features, 1.0)
+
+
+def test_a_direction_with_values_that_are_no_numbers_is_refused():
+    with pytest.raises(ConfigError, match="found values that are not finite"):
+        Add(torch.full((D_MODEL,), torch.nan), Strength(1.0, 1.0, "activation"), "layers.1")
+
+
 def test_a_strength_says_its_unit(dictionary, tiny_model):
     assert Strength.of_maximum(3.0, dictionary, 5).amount == 6.0
     with pytest.raises(ConfigError, match="feature 5 has no observed maximum"):

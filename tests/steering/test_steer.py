@@ -8,12 +8,17 @@ from tiny import D_MODEL, tiny_model
 from bathyscope.errors import ConfigError, ModelError
 from bathyscope.models.generate import generate
 from bathyscope.models.hooks import run
+from bathyscope.steering.clause import Clause
+from bathyscope.steering.gates import FeatureGate, ProbeGate
 from bathyscope.steering.operations.add import Add
+from bathyscope.steering.operations.affine import Affine
 from bathyscope.steering.operations.amplify import Amplify
 from bathyscope.steering.operations.clamp import Clamp
 from bathyscope.steering.operations.random_direction import RandomDirection
 from bathyscope.steering.operations.strength import Strength
-from bathyscope.steering.steer import steer
+from bathyscope.steering.positions import Positions
+from bathyscope.steering.schedules import Toward
+from bathyscope.steering.steer import steer, steer_rows
 
 BOS, PLAIN = 257, [104, 101, 108, 108, 111, 32, 115, 101, 97]
 
@@ -116,6 +121,67 @@ def test_a_vector_of_another_width_is_refused_before_anything_runs(model):
         steer(model, [Add(torch.ones(D_MODEL + 1), Strength(1.0, 1.0, "activation"), "layers.1")]),
     ):
         pass
+
+
+def test_what_does_not_fit_is_refused_by_the_name_of_its_clause(model, dictionary):
+    one, up = Strength(1.0, 1.0, "activation"), torch.ones(D_MODEL)
+    wide, clamp = torch.ones(D_MODEL + 1), Clamp(dictionary, (5,), 4.0)
+    bad = [
+        (Clause(operation=Add(wide, one, "layers.1"), name="mine"), ConfigError, f"width {D_MODEL}; give vectors"),
+        (Clause(operation=Add(up, one, "layers.9"), name="mine"), ModelError, r"layers\.9"),
+        (Clause(operation=Add(up, one, "layers.*"), name="mine"), ModelError, "3 hookpoints; give a clause for each"),
+        (Clause(operation=clamp, gate=ProbeGate(weight_D=wide, bias=0.0), name="mine"), ConfigError, "width"),
+        (Clause(operation=clamp, where=Positions(tokens=(999,)), name="mine"), ConfigError, "no token 999"),
+        (
+            Clause(operation=clamp, where=Positions(exclude=(Positions(tokens=(999,)),)), name="mine"),
+            ConfigError,
+            "999",
+        ),
+    ]
+    for clause, error, said in bad:
+        with pytest.raises(error, match=rf"^clause 'mine'.*{said}"), steer(model, [clause]):
+            pass
+
+
+def test_a_gate_or_a_schedule_that_reads_another_model_is_refused(model, dictionary):
+    push, other = Add(torch.ones(D_MODEL), Strength(1.0, 1.0, "activation"), "layers.1"), tiny_model(seed=1)
+    gated = Clause(operation=push, gate=FeatureGate(dictionary=dictionary, features=(5,), least=0.2))
+    led = Clause(operation=push, schedule=Toward(dictionary=dictionary, feature=5, target=1.0))
+    for clause in (gated, led):
+        with steer(model, [clause]):
+            pass
+        with pytest.raises(ModelError, match=r"the Add clause comes from tiny-llama-0"), steer(other, [clause]):
+            pass
+        with steer(other, [clause], force=True):
+            pass
+
+
+def test_roles_need_a_chat_template_and_a_prompt_without_any_is_told(model, dictionary, caplog):
+    clause = Clause(operation=Clamp(dictionary, (5,), 4.0), where=Positions(roles=("user",)), name="mine")
+    with steer(model, [clause]) as steering:
+        generate(model, ["hello"], max_new_tokens=2, chat=False)
+    assert steering.n_tokens_moved == 0
+    assert "no row of this prompt is a chat" in caplog.text
+    caplog.clear()
+    with steer(model, [clause]) as steering:
+        generate(model, ["hello"], max_new_tokens=2, use_cache=False)
+    assert steering.n_tokens_moved > 0 and not caplog.text
+    model.tokenizer.chat_template = None
+    with pytest.raises(ModelError, match=r"^clause 'mine': .*no chat template"), steer(model, [clause]):
+        pass
+
+
+def test_one_operation_named_twice_acts_twice_and_rows_keep_their_own_order(model):
+    eye = torch.eye(D_MODEL)
+    one = Strength(3.0, 1.0, "activation")
+    push, bend = Add(eye[4], one, "layers.1"), Affine(eye[4], 2.0, None, "layers.1")
+    plain = run(model, tokens(), "layers.1")["layers.1"][0, 1:, 4]
+    with steer(model, [push, push]):
+        twice = run(model, tokens(), "layers.1")["layers.1"][0, 1:, 4]
+    torch.testing.assert_close(twice, plain + 6)
+    with steer_rows(model, [[push, bend], [bend, push]]):
+        x_BSD = run(model, tokens().expand(2, -1), "layers.1")["layers.1"][:, 1:, 4]
+    torch.testing.assert_close(x_BSD, torch.stack([2 * (plain + 3), 2 * plain + 3]))
 
 
 def test_an_unknown_hookpoint_and_an_empty_list_are_refused(model, dictionary):

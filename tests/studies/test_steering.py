@@ -80,6 +80,11 @@ def test_every_way_is_tried_and_rated_beside_its_nulls(dictionary, tmp_path, mon
 def test_bad_settings_are_refused():
     with pytest.raises(ConfigError, match="above 0"):
         SteeringBench(factors=(0.0, 1.0))
+    with pytest.raises(ConfigError, match="numbers above 0"):
+        SteeringBench(factors=(float("nan"),))
+    with pytest.raises(ConfigError, match="quick has factors and max_new_tokens of its own"):
+        SteeringBench(quick=True, factors=(0.7,), trials=TrialSettings(max_new_tokens=8, temperature=0.0))
+    assert SteeringBench(quick=True, questions=0, trials=TrialSettings(temperature=0.7, seed=3)).resolved()
     with pytest.raises(ConfigError, match="both or neither"):
         SteeringBench(dictionary=None)
     quick = SteeringBench(quick=True).resolved()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bathyscope.steering.operations.directions import require_direction, unit
 from bathyscope.steering.operations.place import AtHookpoint
-from bathyscope.steering.operations.strength import Strength
+from bathyscope.steering.operations.strength import Strength, require_strength
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +23,7 @@ class Add(AtHookpoint):
 
     def __post_init__(self) -> None:
         require_direction(self.direction_D)
+        require_strength(self.strength, of="Add")
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The same vector for every token."""

@@ -1,15 +1,14 @@
 """`Affine`: an affine map of the coordinate along a direction."""
 
-import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from bathyscope.errors import ConfigError
+from bathyscope.steering.numbers import require_number
 from bathyscope.steering.operations.directions import require_direction, unit
 from bathyscope.steering.operations.place import AtHookpoint
-from bathyscope.steering.operations.strength import Strength
+from bathyscope.steering.operations.strength import Strength, require_strength
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +30,9 @@ class Affine(AtHookpoint):
 
     def __post_init__(self) -> None:
         require_direction(self.direction_D)
-        if not math.isfinite(self.scale):
-            raise ConfigError(f"scale is {self.scale}, expected a number")
+        require_number(self.scale, "scale")
+        if self.shift is not None:
+            require_strength(self.shift, of="Affine")
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The move of the coordinate, along the direction."""

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.errors import ConfigError
+from bathyscope.steering.numbers import require_number
 from bathyscope.steering.operations.features import codes_of, require_features
 from bathyscope.steering.operations.place import OfDictionary
 
@@ -33,6 +35,9 @@ class Amplify(OfDictionary):
 
     def __post_init__(self) -> None:
         require_features(self.dictionary, self.features)
+        require_number(self.alpha, "alpha")
+        if self.read not in ("directions", "encoder"):
+            raise ConfigError(f"read is {self.read!r}, expected directions or encoder")
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """α times the present part of the features, along their directions."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.steering.operations.features import require_features
 from bathyscope.steering.operations.place import OfDictionary
-from bathyscope.steering.operations.strength import Strength
+from bathyscope.steering.operations.strength import Strength, require_strength
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Calibrate(OfDictionary):
 
     def __post_init__(self) -> None:
         require_features(self.dictionary, self.features)
+        require_strength(self.beta, of="Calibrate")
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Minus the present part, plus β times the mean direction."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bathyscope.steering.operations.directions import require_direction, unit
 from bathyscope.steering.operations.place import AtHookpoint
-from bathyscope.steering.operations.strength import Strength
+from bathyscope.steering.operations.strength import Strength, require_strength
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +24,7 @@ class Cap(AtHookpoint):
 
     def __post_init__(self) -> None:
         require_direction(self.direction_D)
+        require_strength(self.most, of="Cap")
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """Minus what is above the bound; exact zeros below it."""

@@ -1,6 +1,5 @@
 """`Clamp`: hold features at a multiple of the largest code seen in training."""
 
-import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.errors import ConfigError
+from bathyscope.steering.numbers import require_number
 from bathyscope.steering.operations.features import codes_of, require_features
 from bathyscope.steering.operations.place import OfDictionary
 
@@ -34,8 +34,7 @@ class Clamp(OfDictionary):
             raise ConfigError(
                 "this dictionary carries no observed maxima, so a strength in multiples of them has no meaning"
             )
-        if not math.isfinite(self.strength):
-            raise ConfigError(f"strength is {self.strength}, expected a number of observed maxima")
+        require_number(self.strength, "strength", "a finite number of observed maxima")
         silent = [f for f in self.features if float(observed[f]) <= 0]
         if silent and self.strength != 0:
             raise ConfigError(

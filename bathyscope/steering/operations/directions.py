@@ -7,10 +7,16 @@ from torch import Tensor
 from bathyscope.errors import ConfigError
 
 
-def require_direction(direction_D: Tensor, *, name: str = "a direction") -> None:
+def require_direction(direction_D: object, *, name: str = "a direction") -> None:
     """Raise ConfigError unless it is one finite vector of some length."""
-    if direction_D.ndim != 1 or not bool(direction_D.isfinite().all()) or not bool(direction_D.norm() > 0):
+    if not isinstance(direction_D, Tensor):
+        raise ConfigError(f"{name} is one non-zero, finite vector [D], found a {type(direction_D).__name__}")
+    if direction_D.ndim != 1:
         raise ConfigError(f"{name} is one non-zero, finite vector [D], found shape {tuple(direction_D.shape)}")
+    wide_D = direction_D.float()
+    if not bool(wide_D.isfinite().all()) or not bool(wide_D.norm() > 0):
+        found = "zeros alone" if bool(wide_D.isfinite().all()) else "values that are not finite"
+        raise ConfigError(f"{name} is one non-zero, finite vector [D], found {found}")
 
 
 def unit(direction_D: Float[Tensor, " D"], like: Tensor) -> Float[Tensor, " D"]:

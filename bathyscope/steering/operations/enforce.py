@@ -9,7 +9,7 @@ from torch import Tensor
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.steering.operations.features import pre_of, require_features
 from bathyscope.steering.operations.place import OfDictionary
-from bathyscope.steering.operations.strength import Strength
+from bathyscope.steering.operations.strength import Strength, require_strength
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Enforce(OfDictionary):
 
     def __post_init__(self) -> None:
         require_features(self.dictionary, self.features)
+        require_strength(self.least, of="Enforce")
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The move that keeps the length; exact zeros where nothing is lacking."""

@@ -1,5 +1,6 @@
 """Reading the chosen features of a dictionary, and refusing those that cannot steer."""
 
+import reprlib
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Above, Linear, Positive
 from bathyscope.errors import ConfigError
+from bathyscope.steering.numbers import is_whole
 
 
 def codes_of(dictionary: Dictionary, x_ND: Float[Tensor, "N D"], features: Sequence[int]) -> Float[Tensor, "N M"]:
@@ -35,8 +37,12 @@ def hookpoint_of(dictionary: Dictionary) -> str:
     return dictionary.hookpoint
 
 
-def require_features(dictionary: Dictionary, features: Sequence[int]) -> None:
-    """Raise ConfigError when the dictionary cannot steer, or when a feature does not exist."""
+def require_features(dictionary: object, features: object) -> None:
+    """Raise ConfigError when the dictionary cannot steer, or for anything but a list of its features, each once."""
+    if not isinstance(dictionary, Dictionary):
+        raise ConfigError(
+            f"a dictionary is expected, found {reprlib.repr(dictionary)}; open a folder with load_dictionary"
+        )
     dictionary.require_one_place("steering")
     if dictionary.hookpoint is None:
         raise ConfigError("this dictionary does not say which hookpoint it was trained on, so it cannot steer a model")
@@ -45,6 +51,11 @@ def require_features(dictionary: Dictionary, features: Sequence[int]) -> None:
             f"this dictionary normalises each token ({dictionary.normalise}): its codes are not lengths in the model's "
             "activations, so it cannot steer by them; use Add with one of its directions"
         )
-    wrong = [f for f in features if not 0 <= f < dictionary.n_features]
-    if not features or wrong:
-        raise ConfigError(f"features {wrong or 'none'}: give numbers from 0 to {dictionary.n_features - 1}")
+    numbers = f"whole numbers from 0 to {dictionary.n_features - 1}"
+    if not isinstance(features, list | tuple) or not features:
+        raise ConfigError(f"features {reprlib.repr(features)}: give a list of {numbers}")
+    wrong = [f for f in features if not (is_whole(f) and 0 <= f < dictionary.n_features)]
+    if wrong:
+        raise ConfigError(f"features {reprlib.repr(wrong)}: give {numbers}")
+    if len(set(features)) < len(features):
+        raise ConfigError(f"features {reprlib.repr(list(features))}: give each once")

@@ -21,8 +21,12 @@ class Offset:
     """The model that it was learnt from, or None when any model will do."""
 
     def __post_init__(self) -> None:
-        if self.vector_D.ndim != 1 or not bool(self.vector_D.isfinite().all()):
+        if self.vector_D.ndim != 1:
             raise ConfigError(f"an offset is one finite vector [D], found shape {tuple(self.vector_D.shape)}")
+        if not bool(self.vector_D.isfinite().all()):
+            raise ConfigError(
+                "an offset is one finite vector [D], found values that are not finite; lower the strength"
+            )
 
     def delta(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N D"]:
         """The same vector for every token."""

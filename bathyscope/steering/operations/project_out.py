@@ -26,6 +26,8 @@ class ProjectOut(AtHookpoint):
     """Orthonormal basis of the span, made once."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.directions_MD, Tensor):
+            raise ConfigError(f"directions are one tensor [M, D], found a {type(self.directions_MD).__name__}")
         if self.directions_MD.ndim != 2 or len(self.directions_MD) == 0:
             raise ConfigError(f"directions have shape {tuple(self.directions_MD.shape)}, expected [M, D]: one per row")
         for direction_D in self.directions_MD:
