@@ -64,14 +64,15 @@ class _Turns:
         return self._counting.step()
 
     def figures(self, level: float) -> Figures:
-        """What the one at work knows; the other's interval must meet it, or `disagree` is said."""
+        """What the one at work knows; where the other's interval does not meet it, `disagree` and both together."""
         counted = self._counting.figures(level)
         if self._rare is None:
             return counted
         found = self._rare.figures(level)
         if found.log_low <= counted.log_high and counted.log_low <= found.log_high:
             return found
-        return dataclasses.replace(found, flags=(*found.flags, "disagree"))
+        low, high = min(found.log_low, counted.log_low), max(found.log_high, counted.log_high)
+        return dataclasses.replace(found, log_low=low, log_high=high, flags=(*found.flags, "disagree"))
 
     def _is_rare(self) -> bool:
         rare, event = self._settings.rare, self._look.problem.event

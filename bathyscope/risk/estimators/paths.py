@@ -21,6 +21,7 @@ from torch import Tensor
 
 from bathyscope.errors import ConfigError
 from bathyscope.risk.estimate import Figures, Flag
+from bathyscope.risk.estimators.chains import r_hat
 from bathyscope.risk.estimators.estimator import Run
 from bathyscope.risk.estimators.naive import share_of_hits
 from bathyscope.risk.inputs.law import free_choices

@@ -106,7 +106,8 @@ class _Work:
             self._searches[-1].step()
             return True
         no_more = self._look.room() < self._settings.n_particles or len(self._searches) == MOST_SEARCHES
-        enough = self._look.ledger.spent >= self._settings.search_share * self._look.budget.forward
+        spent = self._look.ledger.spent >= self._settings.search_share * self._look.budget.forward
+        enough = bool(self._searches) and spent  # what ascents found alone does not say where most of it is
         if (enough or no_more) and self._found():
             whole = [run.rows_NC for run in self._searches if run.is_whole]
             n_searches = 1 + len(self._searches)

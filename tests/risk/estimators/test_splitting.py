@@ -82,7 +82,7 @@ def test_what_was_seen_is_counted_exactly(token):
 
 
 def test_the_weighing_alone_is_unbiased():
-    settings = SplitImportance(n_particles=30, n_moves=1, search_share=0.1)
+    settings = SplitImportance(n_particles=30, n_moves=1, ascent_share=0.0, search_share=0.1)
     found = [estimate(problem(4), settings, Budget(forward=150), seed=seed).p for seed in range(60)]
     error = np.std(found, ddof=1) / math.sqrt(len(found))
     assert abs(np.mean(found) - truths()[4]) < 3.5 * error

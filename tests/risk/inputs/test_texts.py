@@ -67,7 +67,7 @@ def test_a_pool_draws_its_prompts_by_weight():
     law = language().prompts
     chosen_NC = draw(law, 4_000, generator=torch.Generator().manual_seed(0))
     assert float((chosen_NC == 0).double().mean()) == pytest.approx(0.75, abs=0.03)
-    with pytest.raises(ConfigError, match="expected 2 weights"):
+    with pytest.raises(ConfigError, match="1 weights were given, expected 2"):
         prompt_pool(MODEL, ["a", "b"], weights=[1.0])
     with pytest.raises(ConfigError, match="write"):
         prompt_pool(MODEL, "one text")
