@@ -32,9 +32,9 @@ class Ascents:
         self._free = free_choices(self._starts).tolist()
         self._hits: list[Tensor] = []
         widths = [min(len(self._starts.log_p[column]), WIDTH + 1) for column in self._free]
-        self.is_worth_it = forward >= PASSES * sum(widths)
-        """Whether the forwards in view pay for a whole chain."""
-        n_chains = max(1, min(MOST_CHAINS, int(forward // (PASSES * max(sum(widths), 1)))))
+        self.n_payable = int(forward // (PASSES * max(sum(widths), 1)))
+        """Whole chains, one after another, that the forwards in view pay for."""
+        n_chains = max(1, min(MOST_CHAINS, self.n_payable))
         self._round = n_chains * max(widths, default=0)
         self._chains = [self._new_chain() for _ in range(n_chains)]
         self.n_ended = 0

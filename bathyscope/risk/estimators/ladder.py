@@ -18,7 +18,7 @@ from bathyscope.risk.estimators.annealing import Annealing
 from bathyscope.risk.estimators.ascent import Ascents
 from bathyscope.risk.estimators.moves import Blind, Informed, Move, energy, swapped
 from bathyscope.risk.estimators.sweeps import Sweeps
-from bathyscope.risk.inputs.law import draw, log_prob
+from bathyscope.risk.inputs.law import draw, free_choices, log_prob
 from bathyscope.risk.look import Look, keys_of
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Ladder:
     def _ascends(self) -> bool:
         """Whether ascents come next: before the pilot, and behind it for as long as nothing was found at all."""
         if self._pilot is None:
-            return self._ascents.is_worth_it and self._ascents.goes_on(until=self._ascents_end)
+            return self._ascents.n_payable > 0 and self._ascents.goes_on(until=self._ascents_end)
         lost = self._is_led and self._sweeps is None and self._look.log_mass == -math.inf
         return lost and self._settings.exact and self._ascents.goes_on(until=LAST_RESORT * self._room)
 
@@ -107,6 +107,7 @@ class Ladder:
             n_mixing=pilot.n_mixing(self._settings.least_accepted),
             known=frozenset(keys),
             exact=self._settings.exact,
+            n_choices=len(free_choices(self._look.problem.inputs)),
             log_p=dict(zip(keys, log_prob(self._look.problem.inputs, hits_MC).tolist(), strict=True)),
             hits=tuple({} for _ in range(chains)),
         )

@@ -7,9 +7,11 @@ p = Σ_{x seen, hit} D(x) + E_q[ 1[x unseen] 1[hit] D(x) / q(x) ],  q fixed befo
 Unbiased given the search, and never below the probability of the inputs found, which is a certain lower bound.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -28,6 +30,8 @@ from bathyscope.risk.tails import weighed
 
 MOST_CENTRES = 512
 MOST_SEARCHES = 12
+FEWEST_CHAINS = 4
+"""Ascents that must be payable; where choices are too many for that, the forwards are better spent on splitting."""
 FREE_DRAWS = 50
 """Draws of rows already seen that are made at most for each one that is paid for."""
 SAFETY = 0.95
@@ -67,6 +71,11 @@ class SplitImportance:
         return Splitting(n_particles=self.n_particles, n_moves=self.n_moves)
 
     @property
+    def wide_search(self) -> Splitting:
+        """The same where choices are so many that little is remembered: more particles, fewer moves of each."""
+        return Splitting(n_particles=2 * self.n_particles, n_moves=self.n_moves, most_new=2.0)
+
+    @property
     def name(self) -> str:
         """`split importance`."""
         return "split importance"
@@ -91,7 +100,9 @@ class _Work:
         self._settings, self._look, self._generator = settings, look, generator
         self._room = look.room()
         self._ascents = Ascents(look, generator, forward=settings.ascent_share * self._room)
+        self._is_wide = self._ascents.n_payable < FEWEST_CHAINS
         self._searches: list[Particles] = []
+        self._began: list[int] = []
         self._weighing: _Weighing | None = None
 
     def step(self) -> bool:
@@ -99,7 +110,7 @@ class _Work:
         if self._weighing is not None:
             return self._weighing.step()
         until = (1 - self._settings.ascent_share) * self._room
-        if self._ascents.is_worth_it and self._ascents.goes_on(until=until):
+        if not self._is_wide and self._ascents.goes_on(until=until):
             self._ascents.step()
             return True
         if self._searches and not self._searches[-1].is_over:
@@ -107,11 +118,10 @@ class _Work:
             return True
         no_more = self._look.room() < self._settings.n_particles or len(self._searches) == MOST_SEARCHES
         spent = self._look.ledger.spent >= self._settings.search_share * self._look.budget.forward
-        enough = bool(self._searches) and spent  # what ascents found alone does not say where most of it is
+        dear = self._look.room() < 1.2 * self._dearest_search()  # another one would leave nothing to weigh with
+        enough = bool(self._searches) and (spent or dear)  # ascents alone do not say where most of it is
         if (enough or no_more) and self._found():
-            whole = [run.rows_NC for run in self._searches if run.is_whole]
-            n_searches = 1 + len(self._searches)
-            self._weighing = _Weighing(self._look, self._found(), whole, self._generator, n_searches=n_searches)
+            self._weighing = _Weighing(self._look, self._found(), self._searches, self._generator)
             return True
         if enough and self._ascents.goes_on(until=0.0):  # nothing found: the event may be a few isolated inputs
             self._ascents.step()
@@ -120,7 +130,9 @@ class _Work:
             return False
         law = self._look.problem.inputs
         wide = Opened(law=law, share=OPEN) if len(self._searches) % 2 else law
-        self._searches.append(Particles(self._settings.search, self._look, self._generator, law=wide))
+        search = self._settings.wide_search if self._is_wide else self._settings.search
+        self._began.append(self._look.ledger.spent)
+        self._searches.append(Particles(search, self._look, self._generator, law=wide))
         return True
 
     def figures(self, level: float) -> Figures:
@@ -136,7 +148,16 @@ class _Work:
         mass = float(log_prob(self._look.problem.inputs, torch.cat(hits).unique(dim=0)).logsumexp(0))
         flags: tuple[Flag, ...] = (*stuck, "probably_low")
         n_hits = sum(map(len, hits))
-        return Figures(log_p=mass, log_low=mass, log_high=max(mass, upper), n_hits=n_hits, flags=flags)
+        whole = [run for run in self._searches[::2] if run.is_whole]
+        shares, half = _by_shares(whole, level) if whole else (-math.inf, 0.0)
+        high = min(max(mass, upper, shares + half), 0.0)
+        return Figures(log_p=max(mass, shares), log_low=mass, log_high=high, n_hits=n_hits, flags=flags)
+
+    def _dearest_search(self) -> int:
+        """What the runs of splitting have cost at most."""
+        return max(
+            (end - start for start, end in itertools.pairwise([*self._began, self._look.ledger.spent])), default=0
+        )
 
     def _found(self) -> list[Tensor]:
         """Of every search that found some, its distinct rows that show the event."""
@@ -146,15 +167,16 @@ class _Work:
 class _Weighing:
     """Importance sampling of what the searches have not seen."""
 
-    def __init__(
-        self, look: Look, found: list[Tensor], whole: list[Tensor], generator: torch.Generator, *, n_searches: int
-    ) -> None:
+    def __init__(self, look: Look, found: list[Tensor], searches: list[Particles], generator: torch.Generator) -> None:
         self._look, self._generator = look, generator
+        self._ordinary = [run for run in searches[::2] if run.is_over]
+        """Runs under the law itself: their shares say how likely the event is, or what they came to."""
+        whole = [run.rows_NC for run in searches if run.is_whole]
         rows_HC, times_H = torch.cat(found).unique(dim=0, return_counts=True)
         log_p_H = log_prob(look.problem.inputs, rows_HC)
         self._log_mass = float(log_p_H.logsumexp(0))
         self._log_once = float(log_p_H[times_H == 1].logsumexp(0)) if len(found) > 1 else self._log_mass
-        self._log_unfound = self._log_once - math.log(n_searches)
+        self._log_unfound = self._log_once - math.log(1 + len(searches))
         """What another search might add, by how much one alone has found (Good 1953)."""
         self._n_hits = len(rows_HC)
         self._mixture = proposal(look.problem.inputs, whole, rows_HC)
@@ -200,16 +222,22 @@ class _Weighing:
             high = max(rest.log_high if len(log_w_M) else self._bound(level), self._log_once)
         if rest.ess < FEW or rest.log_mean < self._log_mass:
             low = -math.inf  # what was seen carries most of it: the lower end is what is certain
-        flags: list[Flag] = []
-        if rest.ess < FEW and self._log_once > self._log_mass + math.log(0.5):
-            flags.append("probably_low")
-        if rest.max_share > HEAVY and rest.log_mean > self._log_mass:
-            flags.append("heavy_tail")
         mass = self._log_mass
+        log_p, log_low, log_high = _add(mass, rest.log_mean), _add(mass, low), _add(mass, high)
+        flags: list[Flag] = []
+        if self._log_once > mass + math.log(0.5):  # memory does not decide: splitting has a say
+            whole = [run for run in self._ordinary if run.is_whole]
+            shares, half = _by_shares(whole, level) if whole else (-math.inf, 0.0)
+            if rest.ess < FEW or not whole or log_p < shares - half:
+                flags.append("probably_low")
+                reached = [run.log_p for run in self._ordinary if not whole]
+                log_p, log_high = max(log_p, shares), max(log_high, shares + half, *reached)
+        if rest.max_share > HEAVY and rest.log_mean > mass:
+            flags.append("heavy_tail")
         return Figures(
-            log_p=min(_add(mass, rest.log_mean), 0.0),
-            log_low=_add(mass, low),
-            log_high=min(_add(mass, high), 0.0),
+            log_p=min(log_p, 0.0),
+            log_low=log_low,
+            log_high=min(log_high, 0.0),
             n_hits=self._n_hits + len(log_w_M),
             ess=rest.ess,
             max_weight_share=rest.max_share,
@@ -223,6 +251,13 @@ class _Weighing:
         if not len(near):
             return -math.inf
         return float(near.median()) + math.log(-math.log(1 - level) / self._n_drawn)
+
+
+def _by_shares(runs: Sequence[Particles], level: float) -> tuple[float, float]:
+    """What whole runs of splitting say of log p, and half the width of an interval of it."""
+    log_p_R = np.array([run.log_p for run in runs])
+    spread = max(run.spread() for run in runs) / math.sqrt(len(runs))
+    return float(np.logaddexp.reduce(log_p_R) - math.log(len(runs))), NormalDist().inv_cdf((1 + level) / 2) * spread
 
 
 def proposal(law: Law, final: Sequence[Int[Tensor, "_ C"]], found_HC: Int[Tensor, "H C"]) -> KernelMixture:

@@ -40,6 +40,8 @@ class Splitting:
     """Share of them that a level keeps."""
     n_moves: int = 8
     """Moves of each particle behind a level."""
+    most_new: float = 4.0
+    """Looks behind a level that are not remembered ones, in particles: no move is made when they have been."""
     n_runs: int | None = None
     """Independent runs; None: as many as the budget pays for, at most 64."""
 
@@ -104,10 +106,21 @@ class Particles:
             return False
         self.n_levels += not still
         self._copy(above_N)
+        paid = self._look.ledger.spent + self._settings.most_new * self._settings.n_particles
         for _ in range(self._settings.n_moves):
+            if self._look.ledger.spent >= paid:
+                break
             self._move(level)
         self.log_p += math.log(share)
         return True
+
+    def spread(self) -> float:
+        """Standard deviation of `log_p`, to first order: of each level's share, were particles independent, doubled.
+
+        Copies of one survivor resemble each other, which is what the doubling is for (Au and Beck 2001, γ = 3).
+        """
+        p0, n = self._settings.p0, self._settings.n_particles
+        return 2 * math.sqrt((self.n_levels + 1) * (1 - p0) / (p0 * n))
 
     @property
     def is_over(self) -> bool:

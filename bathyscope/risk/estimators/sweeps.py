@@ -21,6 +21,8 @@ from bathyscope.risk.estimators.chains import APART, chain_draws, r_hat, spread_
 from bathyscope.risk.mbar import Pool, free_energies, log_mix
 from bathyscope.risk.tails import clopper_pearson
 
+CHANGES = 10
+"""Times that each choice is to be changed before chains are taken to be independent."""
 MOST_CELLS = 500
 """Scores are pooled in so many cells at most, hits in one of their own."""
 
@@ -39,6 +41,8 @@ class Sweeps:
     """Inputs that the pilot saw to show the event."""
     exact: bool
     """Whether inputs that several chains saw count with their exact probability."""
+    n_choices: int
+    """Choices of an input that are free."""
     log_p: dict[bytes, float]
     """Input that shows the event → logarithm of its probability."""
     hits: tuple[dict[bytes, list[float]], ...]
@@ -61,7 +65,7 @@ class Sweeps:
         f_K = free_energies(pool, start_K=-self.log_z_K[:n_rungs].numpy())
         p = float(mass_C.mean()) + hit_weight(pool, f_K) * float(rest_C.sum())
         hit_TC = torch.stack([energies[0, n_rungs - 1] >= 0 for energies in self.energies])
-        is_mixed = n_rungs <= self.n_mixing and r_hat(hit_TC) <= APART
+        is_mixed = n_rungs <= self.n_mixing and r_hat(hit_TC) <= APART and self._has_forgotten(n_rungs)
         flags: tuple[Flag, ...] = () if is_mixed else ("not_mixed",)
         if p == 0:
             return Figures(log_p=-math.inf, log_low=-math.inf, log_high=self._nothing(level), flags=(*flags, "no_hits"))
@@ -75,6 +79,11 @@ class Sweeps:
             n_hits=round(self._hits(len(self.beta_K))),
             flags=flags,
         )
+
+    def _has_forgotten(self, n_rungs: int) -> bool:
+        """Whether most chains changed each choice ten times on the coldest of these rungs: they begin as kin."""
+        gone_C = torch.stack([weights[1, n_rungs - 1] for weights in self.weights]).sum(0)
+        return float(gone_C.median()) >= CHANGES * self.n_choices
 
     def n_pooled(self) -> int:
         """Rungs that are pooled: those that mix, and colder ones until there is a hit among them."""
