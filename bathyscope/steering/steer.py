@@ -18,7 +18,7 @@ from bathyscope.models.forward import Forward, current_forward
 from bathyscope.models.hookpoints import resolve, width
 from bathyscope.models.hooks import replace
 from bathyscope.models.model import Model
-from bathyscope.models.prompts import special_tokens
+from bathyscope.models.prompts import has_chat_template, special_tokens
 from bathyscope.steering.clause import Clause, as_clause
 from bathyscope.steering.operations.operation import Operation
 from bathyscope.steering.overlap import require_apart
@@ -85,6 +85,11 @@ def require_fit(model: Model, clause: Clause, *, force: bool = False) -> str:
                 f"{model.identity.get('name')} ({_weights(model.identity)[:12]}); load that model, or in Python pass "
                 "force=True"
             )
+    if clause.where.roles and not has_chat_template(model):
+        raise ModelError(
+            f"{clause.label}: positions by role: the tokenizer of {model.name} has no chat template; say where by "
+            "prompt, generation or token ids"
+        )
     probe_ND = torch.zeros(1, width(model, hookpoint))
     try:
         operation.delta(probe_ND)

@@ -156,7 +156,7 @@ def test_a_gate_or_a_schedule_that_reads_another_model_is_refused(model, diction
             pass
 
 
-def test_roles_need_a_chat_template_and_a_prompt_without_any_is_told(model, dictionary, caplog):
+def test_roles_need_a_chat_template_and_a_prompt_without_any_is_told(model, dictionary, caplog, monkeypatch):
     clause = Clause(operation=Clamp(dictionary, (5,), 4.0), where=Positions(roles=("user",)), name="mine")
     with steer(model, [clause]) as steering:
         generate(model, ["hello"], max_new_tokens=2, chat=False)
@@ -166,7 +166,7 @@ def test_roles_need_a_chat_template_and_a_prompt_without_any_is_told(model, dict
     with steer(model, [clause]) as steering:
         generate(model, ["hello"], max_new_tokens=2, use_cache=False)
     assert steering.n_tokens_moved > 0 and not caplog.text
-    model.tokenizer.chat_template = None
+    monkeypatch.setattr(model.tokenizer, "chat_template", None)
     with pytest.raises(ModelError, match=r"^clause 'mine': .*no chat template"), steer(model, [clause]):
         pass
 
