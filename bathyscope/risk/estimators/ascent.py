@@ -37,8 +37,6 @@ class Ascents:
         n_chains = max(1, min(MOST_CHAINS, self.n_payable))
         self._round = n_chains * max(widths, default=0)
         self._chains = [self._new_chain() for _ in range(n_chains)]
-        self.n_ended = 0
-        """Chains that came to an end."""
         self._n_idle = 0
 
     def step(self) -> None:
@@ -54,7 +52,6 @@ class Ascents:
         ):
             if not self._chains[number].take(rows_KC, merit_K):
                 self._chains[number] = self._new_chain()
-                self.n_ended += 1
 
     def goes_on(self, *, until: float) -> bool:
         """Whether there may be something new to see, and more forwards are left than `until` and than a round costs."""

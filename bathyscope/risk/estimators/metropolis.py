@@ -80,6 +80,7 @@ class MHIS:
         least = 8 * self.n_particles if self.form == "ladder" else 16 * self.n_chains
         if look.room() < least:
             raise ConfigError(
-                f"{self.name} needs {least} forwards, found {look.room()}; lower n_particles and n_chains"
+                f"{self.name} needs {least} forwards, found {look.room()}; raise the budget, or lower n_particles "
+                "and n_chains"
             )
         return Ladder(self, look, generator) if self.form == "ladder" else Harmonic(self, look, generator)

@@ -89,7 +89,9 @@ class SplitImportance:
         """Start. Raises ConfigError for a budget that does not pay for a search."""
         least = 4 * self.n_particles
         if look.room() < least:
-            raise ConfigError(f"{self.name} needs {least} forwards to begin, found {look.room()}; lower n_particles")
+            raise ConfigError(
+                f"{self.name} needs {least} forwards to begin, found {look.room()}; raise the budget, or lower n_particles"
+            )
         return _Work(self, look, generator)
 
 
