@@ -90,7 +90,8 @@ class SplitImportance:
         least = 4 * self.n_particles
         if look.room() < least:
             raise ConfigError(
-                f"{self.name} needs {least} forwards to begin, found {look.room()}; raise the budget, or lower n_particles"
+                f"{self.name} needs {least} forwards to begin, found {look.room()}; raise the budget, or lower "
+                "n_particles"
             )
         return _Work(self, look, generator)
 
