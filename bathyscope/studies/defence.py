@@ -119,6 +119,8 @@ class DefenceBench:
     """Answers made at once."""
     seed: int = 0
     """Seed of requests, halves and the bootstrap."""
+    undefended_only: bool = False
+    """The model as it is, without any defence: how often it declines, before the long run, which reuses the answers."""
 
     def __post_init__(self) -> None:
         if min(self.n_harmful, self.n_harmless, self.n_features, self.n_copies) < 1 or self.n_wrappers < 0:
@@ -136,11 +138,11 @@ def bench_defence(settings: DefenceBench, *, out: Path) -> list[Score]:
     dictionary = None if settings.dictionary is None else load_dictionary(settings.dictionary)
     requests = _requests(settings)
     answered = _Answered(model, requests, settings, out)
-    teaching = [*requests["choose-harmful"], *requests["choose-harmless"]]
-    arms = [
-        *_arms(model, dictionary, teaching, settings, out=out),
-        *_rewriting_arms(model, requests, settings, out=out),
-    ]
+    arms = [Arm.unsteered(SUBJECT, NONE)]
+    if not settings.undefended_only:
+        teaching = [*requests["choose-harmful"], *requests["choose-harmless"]]
+        arms += _arms(model, dictionary, teaching, settings, out=out)
+        arms += _rewriting_arms(model, requests, settings, out=out)
     factors = _factors(answered, arms)
     used = {judge: {method: [factor] for method, factor in own.items()} for judge, own in factors.items()}
     seen = answered.judged("report", _at(arms, used))
@@ -247,7 +249,7 @@ def _inside(requests: Sequence[Request], around: Sequence[str]) -> list[Request]
 def _arms(
     model: Model, dictionary: Dictionary | None, requests: Sequence[Request], settings: DefenceBench, *, out: Path
 ) -> Iterator[Arm]:
-    """Every defence at every strength. Whatever is learnt is learnt from the choosing half."""
+    """Every defence of the model itself, and the reminder, at every strength. Whatever is learnt is learnt from the choosing half."""
     refusing = _contrast_of_refusals(model, settings)
     refusal = _vector(model, refusing, "refusal", settings, out=out)
     harming = _contrast_of_requests(model, requests, settings)
@@ -259,7 +261,6 @@ def _arms(
     def added(factor: float) -> Operation:
         return Add(refusal.direction(at), Strength.of_norm(factor, typical, hookpoint=at), at)
 
-    yield Arm.unsteered(SUBJECT, NONE)
     yield Arm.unsteered(SUBJECT, REMINDER, system=SELF_REMINDER)
     yield _arm(ADD, {factor: [added(factor)] for factor in LENGTHS}, refusal)
     yield _arm(ADD_GATED, {factor: [_gated(added(factor), gate)] for factor in LENGTHS}, refusal, harm)
