@@ -4,7 +4,13 @@ Names are imported when they are first used: `import bathyscope` loads neither t
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    # Read when torch is loaded. PyTorch's threads wait for its next operation in a loop, and for so long (milliseconds)
+    # keep compiled kernels off their cores; after tens of microseconds they are to sleep instead (docs/speed.md).
+    os.environ["GOMP_SPINCOUNT"] = "2000"
 
 if TYPE_CHECKING:
     from bathyscope.activations.beside import Adjacent, Beside

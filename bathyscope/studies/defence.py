@@ -249,7 +249,7 @@ def _inside(requests: Sequence[Request], around: Sequence[str]) -> list[Request]
 def _arms(
     model: Model, dictionary: Dictionary | None, requests: Sequence[Request], settings: DefenceBench, *, out: Path
 ) -> Iterator[Arm]:
-    """Every defence of the model itself, and the reminder, at every strength. Whatever is learnt is learnt from the choosing half."""
+    """The reminder, and every defence of the model itself, at every strength. All is learnt from the choosing half."""
     refusing = _contrast_of_refusals(model, settings)
     refusal = _vector(model, refusing, "refusal", settings, out=out)
     harming = _contrast_of_requests(model, requests, settings)

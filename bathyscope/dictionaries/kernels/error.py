@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bathyscope.dictionaries.kernels.decode import decode_pairs_reference
-from bathyscope.dictionaries.kernels.rows import by_feature, compare_rows, gather_tokens, residual_rows
+from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens, residual_rows
 from bathyscope.dictionaries.kernels.select import COMPILED
 
 
@@ -47,29 +47,29 @@ def reconstruction_error_reference(
 
 
 class _ReconstructionError(torch.autograd.Function):
-    """The backward pass reads the residual that the forward pass left: no other [N, D] tensor is made."""
+    """The backward pass reads residual and inner products that the forward pass left, and no row of the decoder."""
 
     @staticmethod
     def forward(
         ctx: Any, x_ND: Tensor, values_NK: Tensor, indices_NK: Tensor, W_dec_FD: Tensor, b_dec_D: Tensor
     ) -> tuple[Tensor, Tensor]:
-        residual_ND, squared = residual_rows(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D)
-        ctx.save_for_backward(residual_ND, values_NK, indices_NK, W_dec_FD)
-        ctx.mark_non_differentiable(residual_ND)
+        left = residual_rows(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D)
+        ctx.save_for_backward(left.residual_ND, left.along_NK, values_NK, indices_NK)
+        ctx.n_features = len(W_dec_FD)
+        ctx.mark_non_differentiable(left.residual_ND)
         ctx.set_materialize_grads(False)
-        return squared.to(x_ND.dtype), residual_ND
+        return left.squared.to(x_ND.dtype), left.residual_ND
 
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *gradients: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        residual_ND, values_NK, indices_NK, W_dec_FD = ctx.saved_tensors
+        residual_ND, along_NK, values_NK, indices_NK = ctx.saved_tensors
         (gradient, _) = gradients
         assert gradient is not None
         slope = -2 * float(gradient)
         grad_x_ND = -slope * residual_ND if ctx.needs_input_grad[0] else None
-        grad_values_NK = compare_rows(residual_ND, W_dec_FD, indices_NK, factor=slope)
-        pairs = by_feature(values_NK, indices_NK, len(W_dec_FD))
+        pairs = by_feature(values_NK, indices_NK, ctx.n_features)
         grad_W_dec_FD = gather_tokens(pairs, values_NK, residual_ND, factor=slope)
-        return grad_x_ND, grad_values_NK, None, grad_W_dec_FD, slope * residual_ND.sum(0)
+        return grad_x_ND, slope * along_NK, None, grad_W_dec_FD, slope * residual_ND.sum(0)

@@ -6,7 +6,7 @@ into features. Each visits its output rows in a fixed order, so results do not d
 """
 
 from dataclasses import dataclass
-from typing import Any, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -47,18 +47,29 @@ def mix_rows(
     share_rows(_mix_rows, len(values_NK), *arrays, out_ND.numpy())
 
 
+class Residual(NamedTuple):
+    """What a mixture of rows and a bias leave of tokens."""
+
+    residual_ND: Float[Tensor, "N D"]
+    squared: Float[Tensor, ""]
+    """Sum of its squares, float64."""
+    along_NK: Float[Tensor, "N K"]
+    """Inner products of each token's residual with the rows it names, also with those that it names with weight 0."""
+
+
 def residual_rows(
     x_ND: Float[Tensor, "N D"],
     values_NK: Float[Tensor, "N K"],
     indices_NK: Int[Tensor, "N K"],
     rows_FD: Float[Tensor, "F D"],
     bias_D: Float[Tensor, " D"],
-) -> tuple[Float[Tensor, "N D"], Float[Tensor, ""]]:
-    """What the mixture of rows and the bias leave of each token, and the sum of its squares (float64)."""
+) -> Residual:
+    """`x - Σ_j values[j] · rows[indices[j]] - bias`; rows are compared with it while they are in the cache."""
     residual_ND, squares_N = torch.empty_like(x_ND), torch.empty(len(x_ND), dtype=torch.float64)
+    along_NK = torch.empty(indices_NK.shape, dtype=x_ND.dtype)
     arrays = [t.detach().contiguous().numpy() for t in (x_ND, values_NK, indices_NK, rows_FD, bias_D)]
-    share_rows(_residual_rows, len(x_ND), *arrays, residual_ND.numpy(), squares_N.numpy())
-    return residual_ND, squares_N.sum()
+    share_rows(_residual_rows, len(x_ND), *arrays, residual_ND.numpy(), squares_N.numpy(), along_NK.numpy())
+    return Residual(residual_ND, squares_N.sum(), along_NK)
 
 
 def compare_rows(
@@ -127,24 +138,48 @@ def _residual_rows(
     bias: NDArray[Any],
     residual: NDArray[Any],
     squares: NDArray[Any],
+    along: NDArray[Any],
     start: int,
     stop: int,
 ) -> None:
-    n_d = rows.shape[1]
+    n_d, n_k = rows.shape[1], values.shape[1]
+    slots = np.empty(n_k, np.int64)
     for n in range(start, stop):
-        to, token = residual[n], x[n]
         for d in range(n_d):
-            to[d] = token[d] - bias[d]
-        for j in range(values.shape[1]):
-            value = values[n, j]
-            if value != 0:
-                row = rows[indices[n, j]]
-                for d in range(n_d):
-                    to[d] -= value * row[d]
+            residual[n, d] = x[n, d] - bias[d]
+        _take_off(values, indices, rows, n, slots, residual)
         total = x.dtype.type(0)
         for d in range(n_d):
-            total += to[d] * to[d]
+            total += residual[n, d] * residual[n, d]
         squares[n] = total
+        for j in range(n_k):
+            f, inner = indices[n, j], x.dtype.type(0)
+            for d in range(n_d):
+                inner += residual[n, d] * rows[f, d]
+            along[n, j] = inner
+
+
+@compiled(reorder=True)
+@no_type_check
+def _take_off(
+    values: NDArray[Any], indices: NDArray[Any], rows: NDArray[Any], n: int, slots: NDArray[Any], out: NDArray[Any]
+) -> None:
+    """Take token n's mixture of rows off `out[n]`, four rows at a time: they are on their way from memory at once."""
+    n_slots = 0
+    for j in range(len(slots)):
+        slots[n_slots] = j
+        n_slots += values[n, j] != 0
+    whole = n_slots // 4 * 4
+    for i in range(0, whole, 4):
+        j0, j1, j2, j3 = slots[i], slots[i + 1], slots[i + 2], slots[i + 3]
+        f0, f1, f2, f3 = indices[n, j0], indices[n, j1], indices[n, j2], indices[n, j3]
+        v0, v1, v2, v3 = values[n, j0], values[n, j1], values[n, j2], values[n, j3]
+        for d in range(rows.shape[1]):
+            out[n, d] -= v0 * rows[f0, d] + v1 * rows[f1, d] + v2 * rows[f2, d] + v3 * rows[f3, d]
+    for i in range(whole, n_slots):
+        f, value = indices[n, slots[i]], values[n, slots[i]]
+        for d in range(rows.shape[1]):
+            out[n, d] -= value * rows[f, d]
 
 
 @compiled(reorder=True)
@@ -184,10 +219,16 @@ def _gather_tokens(
 ) -> None:
     n_d = x.shape[1]
     for f in range(start, stop):
-        to = out[f]
-        to[:] = 0
-        for i in range(offsets[f], offsets[f + 1]):
-            p = pairs[i]
-            value, token = factor * values[p], x[p // k]
+        out[f, :] = 0
+        first, last = offsets[f], offsets[f + 1]
+        whole = first + (last - first) // 4 * 4
+        for i in range(first, whole, 4):
+            p0, p1, p2, p3 = pairs[i], pairs[i + 1], pairs[i + 2], pairs[i + 3]
+            n0, n1, n2, n3 = p0 // k, p1 // k, p2 // k, p3 // k
+            v0, v1, v2, v3 = factor * values[p0], factor * values[p1], factor * values[p2], factor * values[p3]
             for d in range(n_d):
-                to[d] += value * token[d]
+                out[f, d] += v0 * x[n0, d] + v1 * x[n1, d] + v2 * x[n2, d] + v3 * x[n3, d]
+        for i in range(whole, last):
+            n, value = pairs[i] // k, factor * values[pairs[i]]
+            for d in range(n_d):
+                out[f, d] += value * x[n, d]

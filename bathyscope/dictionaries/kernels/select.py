@@ -100,10 +100,10 @@ def _select_rows(
         for f in range(len(bias_F)):
             row[f] += bias_F[f]
         if absolute:
-            row = _take_sizes(entries, sizes)
-        _group_maxima(row, maxima)
+            row = take_sizes(entries, sizes)
+        group_maxima(row, maxima)
         scratch[:n_group] = maxima
-        bound = _kth_largest(scratch, n_group, k)
+        bound = kth_largest(scratch, n_group, k)
         n_reached = 0
         for j in range(n_group):
             if maxima[j] >= bound:
@@ -125,7 +125,7 @@ def _select_rows(
 
 @compiled(reorder=False)
 @no_type_check
-def _take_sizes(row: NDArray[Any], sizes: NDArray[Any]) -> NDArray[Any]:
+def take_sizes(row: NDArray[Any], sizes: NDArray[Any]) -> NDArray[Any]:
     """sizes = |row|, and back."""
     for f in range(len(row)):
         sizes[f] = abs(row[f])
@@ -134,19 +134,19 @@ def _take_sizes(row: NDArray[Any], sizes: NDArray[Any]) -> NDArray[Any]:
 
 @compiled(reorder=False)
 @no_type_check
-def _group_maxima(row: NDArray[Any], maxima: NDArray[Any]) -> None:
+def group_maxima(row: NDArray[Any], maxima: NDArray[Any]) -> None:
     """maxima[j] = largest number among row[j], row[j + G], row[j + 2G], …; -inf where all are NaN."""
     n_group = len(maxima)
     maxima[:] = -np.inf
     for base in range(0, len(row), n_group):
-        for j in range(min(n_group, len(row) - base)):
-            value = row[base + j]
-            maxima[j] = value if value > maxima[j] else maxima[j]
+        part = row[base : base + n_group]
+        for j in range(len(part)):
+            maxima[j] = part[j] if part[j] > maxima[j] else maxima[j]
 
 
 @compiled(reorder=False)
 @no_type_check
-def _kth_largest(values: NDArray[Any], n: int, k: int) -> float:
+def kth_largest(values: NDArray[Any], n: int, k: int) -> float:
     """The k-th largest of values[:n], which it reorders (Hoare's selection, middle of three as pivot). No NaN."""
     low, high, target = 0, n - 1, k - 1
     while low < high:
@@ -184,7 +184,7 @@ def _write_largest(
                 out_K[n_found] = f
                 n_found += 1
         return
-    least = _kth_largest(scratch, n_found, k)
+    least = kth_largest(scratch, n_found, k)
     n_above = 0
     for i in range(n_found):
         n_above += row[found[i]] > least
