@@ -69,9 +69,7 @@ class Child:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        assert self._process.stdin is not None, "opened as a pipe"
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.__exit__(kind, error, at)  # closes both pipes, which ends the worker, and waits for it
         self._log.close()
 
     def _ask(self, **request: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def build(task: Task, sample_ND: Tensor, variant: str) -> "Dense":
     trainee = kind.build(task.d_model, generator=torch.Generator().manual_seed(task.seed))
     trainee.start(sample_ND * scale)
     begin_at(trainee, sample_ND * scale, task.l0)
-    module = Definition(trainee) if task.kind == "jumprelu" else Plain(task, kind, trainee)
+    module = Definition(kind, trainee) if task.kind == "jumprelu" else Plain(task, kind, trainee)
     return Dense(task, module, scale=scale, optimisation=optimisation_of(task, kind), kind=kind)
 
 
@@ -80,6 +80,10 @@ class Plain(nn.Module):
         if self.name != "l1":
             self.W_dec_FD /= self.W_dec_FD.norm(dim=1, keepdim=True)
 
+    def dead_share(self) -> float:
+        """Of features that were silent for as long as the kind says."""
+        return float((self.silent_F >= self.kind.dead_after_tokens).double().mean())
+
     def _codes(self, pre_NF: Tensor) -> Tensor:
         match self.name:
             case "topk":
@@ -112,9 +116,9 @@ class Plain(nn.Module):
 class Definition(nn.Module):
     """A trainee's own plain path."""
 
-    def __init__(self, trainee: Trainee) -> None:
+    def __init__(self, kind: Any, trainee: Trainee) -> None:
         super().__init__()
-        self.trainee, self.l0 = trainee, 0.0
+        self.kind, self.trainee, self.l0 = kind, trainee, 0.0
 
     def loss(self, x_ND: Tensor, progress: float) -> Tensor:
         """The trainee's."""
@@ -130,6 +134,10 @@ class Definition(nn.Module):
         """What the trainee does to weights and counts."""
         self.trainee.after_step(self.seen)
         self.trainee.silence.update(self.seen.fires_F, self.n)
+
+    def dead_share(self) -> float:
+        """Of features that were silent for as long as the kind says."""
+        return float(self.trainee.silence.dead(self.kind.dead_after_tokens).double().mean())
 
 
 class Dense:
@@ -160,8 +168,8 @@ class Dense:
         return loss.detach()
 
     def figures(self) -> dict[str, float]:
-        """Features per token at the last step."""
-        return {"l0": self.module.l0}
+        """Features per token and share of dead ones at the last step."""
+        return {"l0": self.module.l0, "dead_share": self.module.dead_share()}
 
     def weights(self) -> dict[str, Tensor]:
         """With the scale folded in."""

@@ -38,6 +38,7 @@ def markdown(run: Run) -> str:
         *(f"times {name}" for name in beside),
         "MB above start",
         "L0",
+        "dead",
         "version",
     ]
     lines = [*_settings(run), _row(heads), "|" + "---|" * len(heads)]
@@ -67,9 +68,10 @@ def _cells(run: Run, name: str, beside: list[str]) -> list[str]:
         middle, low, high = ratios(record, run.records[other])
         cells.append(f"{middle:.2f} ({low:.2f}–{high:.2f})")
     l0 = f"{record.figures['l0']:.1f}" if "l0" in record.figures else ""
+    dead = f"{record.figures['dead_share']:.1%}" if "dead_share" in record.figures else ""
     own = record.versions.get(CONTENDERS[name].package or "bathyscope")
     version = f"torch {record.versions['torch']}"
-    return [*cells, f"{record.bytes_above_start / 1e6:,.0f}", l0, f"{own}, {version}" if own else version]
+    return [*cells, f"{record.bytes_above_start / 1e6:,.0f}", l0, dead, f"{own}, {version}" if own else version]
 
 
 def _losses(run: Run) -> list[str]:
