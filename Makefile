@@ -2,6 +2,7 @@
 # make test    every check that continuous integration runs
 # make check   the same, and the page's own checks where Node is installed
 # make interop exchange dictionaries with SAELens, sparsify and dictionary_learning, each in an environment of its own
+# make peers   set up those three and overcomplete, so that benchmarks/train_speed.py and others time them too
 # make interop-clients  ask a steered server through openai, lm-eval and Inspect, each in an environment of its own
 # make clean   remove what these commands made (downloads in the user's cache folder stay)
 #
@@ -11,11 +12,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := sae-lens eai-sparsify dictionary-learning
+TRAINERS := $(PEERS) overcomplete
 CLIENTS := openai lm-eval inspect-ai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check clean lint types contracts pytest page interop interop-clients
+.PHONY: help demo test check clean lint types contracts pytest page interop peers interop-clients
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -57,6 +59,9 @@ page:
 interop: $(INSTALLED) $(PEERS:%=.interop/%/.installed)
 	@echo "== interop: our files there, their files here; the table is benchmarks/interop/results.md"
 	@$(BIN)/python benchmarks/interop/run.py
+
+peers: $(INSTALLED) $(TRAINERS:%=.interop/%/.installed)
+	@echo "== peers are set up; docs/speed.md names the commands that time them"
 
 .interop/clients/%/.installed: benchmarks/interop/clients/%.txt
 	@echo "== setting up .interop/clients/$* with the versions in $< (a few minutes the first time)"
