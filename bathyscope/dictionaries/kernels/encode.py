@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens, mix_rows
-from bathyscope.dictionaries.kernels.select import COMPILED, Pairs, select_largest_compiled, select_largest_reference
+from bathyscope.dictionaries.kernels.select import Pairs, select_largest_compiled, select_largest_reference
 
 CHUNK_BYTES = 16 << 20
 """Size of the [rows, F] buffer of pre-activations that one call reuses: small enough that freed memory is kept."""
@@ -28,8 +29,8 @@ def encode_largest(
     *,
     absolute: bool = False,
 ) -> Pairs:
-    """Values and features of each token's k largest pre-activations: compiled on a CPU, plain PyTorch elsewhere."""
-    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
+    """Values and features of each token's k largest pre-activations, compiled or in Triton where these run."""
+    if engine(x_ND) != "plain":
         return Pairs(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute))
     return encode_largest_reference(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute=absolute)
 
@@ -49,23 +50,14 @@ def encode_largest_reference(
 
 
 class _EncodeLargest(torch.autograd.Function):
-    """Forward in chunks of rows; backward through kept pairs alone, the gradient to x only when someone asks for it."""
+    """Forward without holding [N, F]; backward through kept pairs alone, the gradient to x only when asked for."""
 
     @staticmethod
     def forward(
         ctx: Any, x_ND: Tensor, b_pre_D: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int, absolute: bool
     ) -> tuple[Tensor, Tensor]:
         centred_ND = x_ND - b_pre_D
-        n, n_features = len(x_ND), len(W_enc_FD)
-        n_rows = min(n, max(1, CHUNK_BYTES // (n_features * x_ND.element_size())))
-        buffer = x_ND.new_empty(n_rows, n_features)
-        parts: list[Pairs] = []
-        for i in range(0, n, n_rows):
-            chunk = centred_ND[i : i + n_rows]
-            pre = torch.mm(chunk, W_enc_FD.T, out=buffer[: len(chunk)])
-            parts.append(select_largest_compiled(pre, b_enc_F, k, absolute=absolute))
-        values_NK = torch.cat([part.values_NK for part in parts])
-        indices_NK = torch.cat([part.indices_NK for part in parts])
+        values_NK, indices_NK = _largest(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
         ctx.save_for_backward(centred_ND, W_enc_FD, values_NK, indices_NK)
         ctx.mark_non_differentiable(indices_NK)
         ctx.set_materialize_grads(False)
@@ -91,3 +83,20 @@ class _EncodeLargest(torch.autograd.Function):
             grad_x_ND = torch.zeros_like(centred_ND)
             mix_rows(gradient_NK, indices_NK, W_enc_FD, grad_x_ND)
         return grad_x_ND, grad_b_pre_D, grad_W_enc_FD, grad_b_enc_F, None, None
+
+
+def _largest(centred_ND: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int, *, absolute: bool) -> Pairs:
+    """The forward pass; compiled, in chunks of rows that share one buffer."""
+    if engine(centred_ND) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import encode
+
+        return encode.largest(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
+    n, n_features = len(centred_ND), len(W_enc_FD)
+    n_rows = min(n, max(1, CHUNK_BYTES // (n_features * centred_ND.element_size())))
+    buffer = centred_ND.new_empty(n_rows, n_features)
+    parts: list[Pairs] = []
+    for i in range(0, n, n_rows):
+        chunk = centred_ND[i : i + n_rows]
+        pre = torch.mm(chunk, W_enc_FD.T, out=buffer[: len(chunk)])
+        parts.append(select_largest_compiled(pre, b_enc_F, k, absolute=absolute))
+    return Pairs(*map(torch.cat, zip(*parts, strict=True)))

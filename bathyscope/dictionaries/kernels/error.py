@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bathyscope.dictionaries.kernels.decode import decode_pairs_reference
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.rows import by_feature, compare_rows, gather_tokens, residual_rows
-from bathyscope.dictionaries.kernels.select import COMPILED
 
 
 class Error(NamedTuple):
@@ -28,8 +28,8 @@ def reconstruction_error(
     W_dec_FD: Float[Tensor, "F D"],
     b_dec_D: Float[Tensor, " D"],
 ) -> Error:
-    """Error of `x̂ = Σ_j values[j] · W_dec[features[j]] + b_dec`: compiled on a CPU, plain PyTorch elsewhere."""
-    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
+    """Error of `x̂ = Σ_j values[j] · W_dec[features[j]] + b_dec`, compiled or in Triton where these run."""
+    if engine(x_ND) != "plain":
         return Error(*_ReconstructionError.apply(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D))
     return reconstruction_error_reference(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D)
 
@@ -67,7 +67,7 @@ class _ReconstructionError(torch.autograd.Function):
         residual_ND, values_NK, indices_NK, W_dec_FD = ctx.saved_tensors
         (gradient, _) = gradients
         assert gradient is not None
-        slope = -2 * float(gradient)
+        slope = -2 * gradient
         grad_x_ND = -slope * residual_ND if ctx.needs_input_grad[0] else None
         grad_values_NK = compare_rows(residual_ND, W_dec_FD, indices_NK, factor=slope)
         pairs = by_feature(values_NK, indices_NK, len(W_dec_FD))
