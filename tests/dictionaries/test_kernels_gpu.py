@@ -1,6 +1,12 @@
-"""Triton kernels against the plain references, on a CPU through Triton's interpreter: values and every gradient."""
+"""Triton kernels against the plain references, on a CPU through Triton's interpreter: values and every gradient.
 
+`TRITON_INTERPRET=0 .venv/bin/pytest tests/dictionaries/test_kernels_gpu.py` runs the same on a GPU.
+"""
+
+import contextlib
 import math
+import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -25,19 +31,29 @@ from bathyscope.dictionaries.topk import TopK
 pytest.importorskip("triton")
 
 N, D, F, K = 9, 20, 300, 5
+DEVICE = "cuda" if os.environ["TRITON_INTERPRET"] == "0" else "cpu"
 
 
 @pytest.fixture(autouse=True)
-def on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors of a CPU go where those of a GPU would."""
+def on_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Tensors go to Triton: those of a CPU too, where it interprets."""
     import triton
 
-    assert triton.knobs.runtime.interpret, "without the interpreter these tests would need a GPU"
-    monkeypatch.setattr(engine, "TRITON_DEVICES", ("cpu",))
+    assert triton.knobs.runtime.interpret == (DEVICE == "cpu")
+    monkeypatch.setattr(engine, "TRITON_DEVICES", (DEVICE,))
+    with contextlib.nullcontext() if DEVICE == "cpu" else torch.device(DEVICE):
+        yield
+
+
+@contextlib.contextmanager
+def compiled_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(engine, "TRITON_DEVICES", ())
+    with torch.device("cpu"):
+        yield
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(*shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu").to(DEVICE)
 
 
 def leaf(*shape: int, seed: int, offset: float = 0.0) -> Tensor:
@@ -62,7 +78,9 @@ def close(found, wanted) -> None:
 
 
 def some_features() -> Tensor:
-    return torch.stack([torch.randperm(F, generator=torch.Generator().manual_seed(n))[:K] for n in range(N)])
+    return torch.stack(
+        [torch.randperm(F, generator=torch.Generator("cpu").manual_seed(n), device="cpu")[:K] for n in range(N)]
+    ).to(DEVICE)
 
 
 # --------------------------------------------------------------------------------------------------------- selection
@@ -76,9 +94,9 @@ def test_selection_equals_the_compiled_one_with_ties_nan_and_infinities(absolute
     pre_NF = draw(6, F).mul(2).round()
     pre_NF[1], pre_NF[2, 7], pre_NF[3], pre_NF[3, 5] = -0.0, torch.nan, torch.nan, -1
     pre_NF[4, 9], pre_NF[5], pre_NF[5, 3] = torch.inf, -torch.inf, torch.nan
-    found = select.select_largest(pre_NF, 4, absolute=absolute)
-    monkeypatch.setattr(engine, "TRITON_DEVICES", ())
-    wanted = select.select_largest(pre_NF, 4, absolute=absolute)
+    found = select.Pairs(*(t.cpu() for t in select.select_largest(pre_NF, 4, absolute=absolute)))
+    with compiled_for_a_cpu(monkeypatch):
+        wanted = select.select_largest(pre_NF.cpu(), 4, absolute=absolute)
     assert torch.equal(found.values_NK.isnan().sum(1), wanted.values_NK.isnan().sum(1))
     sure = [0, 1, 2, 4, 5]  # row 3 has fewer than k numbers and gets NaN from any columns
     assert torch.equal(found.indices_NK[sure], wanted.indices_NK[sure])
@@ -159,15 +177,14 @@ def test_few_candidates_are_kept_of_each_tile_of_a_wide_dictionary():
 
 
 def test_half_precision_is_summed_in_float32_and_rounded_once():
-    x_ND, b_pre_D, W_enc_FD, b_enc_F = (t.detach().to(torch.bfloat16) for t in encoder_leaves())
+    """In float16: Triton's interpreter multiplies the bits of bfloat16 as if they were integers."""
+    x_ND, b_pre_D, W_enc_FD, b_enc_F = (t.detach().half() for t in encoder_leaves())
     found = encode.encode_largest(x_ND, b_pre_D, W_enc_FD, b_enc_F, K)
     exact_NF = (x_ND - b_pre_D).double() @ W_enc_FD.double().T + b_enc_F.double()
-    wanted = exact_NF.topk(K, dim=1)
-    assert found.values_NK.dtype == torch.bfloat16
-    assert torch.equal(found.indices_NK, wanted.indices.sort(1).values)
-    torch.testing.assert_close(
-        found.values_NK, exact_NF.gather(1, found.indices_NK).relu().to(torch.bfloat16), rtol=0.008, atol=1e-3
-    )
+    assert found.values_NK.dtype == torch.float16
+    assert torch.equal(found.indices_NK, exact_NF.topk(K, dim=1).indices.sort(1).values)
+    wanted = exact_NF.gather(1, found.indices_NK).relu().half()
+    torch.testing.assert_close(found.values_NK, wanted, rtol=1e-3, atol=0)
 
 
 # ---------------------------------------------------------------------------------------------------- sums of rows
@@ -215,6 +232,14 @@ def test_sums_over_more_pairs_and_columns_than_a_program_reads_at_once():
     close(residual_ND, x_ND - x_ND[0] - dense_NF @ rows_FD)
     close(squared, residual_ND.double().square().sum())
     close(rows.compare_rows(x_ND, rows_FD, indices_NK), (x_ND @ rows_FD.T).gather(1, indices_NK))
+
+
+def test_rows_of_sixteen_bits_are_summed_in_float32():
+    values_NK, W_dec_FD, b_dec_D = (draw(*shape, seed=1).bfloat16() for shape in ((N, K), (F, D), (D,)))
+    found = decode.decode_pairs(values_NK, some_features(), W_dec_FD, b_dec_D)
+    wanted = decode.decode_pairs_reference(values_NK.double(), some_features(), W_dec_FD.double(), b_dec_D.double())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), wanted, rtol=0.01, atol=0.02)
 
 
 def test_nan_codes_show_in_the_reconstruction():
@@ -326,17 +351,19 @@ def test_thresholds_of_features_get_the_summed_gradient_of_their_pairs():
     "kind", [TopK(n_features=140, k=3, k_anneal=0.0, dead_after_tokens=1), JumpReLU(n_features=140, l0=3)]
 )
 def test_a_step_of_training_equals_that_of_the_compiled_kernels(kind, monkeypatch):
-    outcomes = []
-    for devices in (("cpu",), ()):
-        monkeypatch.setattr(engine, "TRITON_DEVICES", devices)
-        x_ND = draw(16, D, seed=8)
-        trainee = kind.build(D, generator=torch.Generator().manual_seed(0))
-        trainee.start(x_ND)
-        loss = trainee.loss(x_ND)
+    def step(device: str) -> list[Tensor]:
+        with torch.device("cpu"):
+            trainee = kind.build(D, generator=torch.Generator().manual_seed(0))
+            trainee.start(draw(16, D, seed=8).cpu())
+        trainee.to(device)
+        loss = trainee.loss(draw(16, D, seed=8).to(device))
         loss.total.backward()
         trainee.before_step()
-        outcomes.append([loss.total.detach(), *(p.grad for p in trainee.parameters())])
-    close(outcomes[0], outcomes[1])
+        return [loss.total.detach().cpu(), *(p.grad.cpu() for p in trainee.parameters())]
+
+    found = step(DEVICE)
+    with compiled_for_a_cpu(monkeypatch):
+        close(found, step("cpu"))
 
 
 def test_dead_features_guess_from_their_rows_alone():

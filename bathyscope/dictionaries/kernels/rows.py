@@ -35,8 +35,8 @@ class ByFeature:
 class SortedPairs:
     """The same on a GPU."""
 
-    offsets: Int[Tensor, " F+1"]
-    """Where each feature begins."""
+    offsets: Int[Tensor, " _"]
+    """Where each feature begins, [F + 1]."""
     pairs: Int[Tensor, " M"]
     """Flat positions n·K + j of all pairs; those of value 0 come after the last feature."""
     k: int

@@ -249,8 +249,8 @@ def _rest(
         pre = products(x, w, bias, row, column, n, n_features, n_d, PRECISION, IS_WHOLE, ROWS, COLUMNS, STEPS)
         keys = tl.where(column[None, :] < n_features, keys_of(pre, ABSOLUTE), PAD)
         tags = (2 * column)[None, :] + (pre < 0).to(tl.int32)
-        for _ in tl.static_range(M):
-            _, _, keys = take_first(keys, tags)
+        for _j in tl.static_range(M):
+            _key, _tag, keys = take_first(keys, tags)
         to = (row.to(tl.int64) * n_slots + slot)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
         is_due = (slot >= 0)[:, None]
         tl.store(out_keys + to, keys, mask=is_due)
