@@ -52,7 +52,7 @@ def _normalise(rows, n_d, WIDTH: tl.constexpr):
         row = tl.load(rows + start + d, mask=d < n_d, other=0.0).to(tl.float32)
         squares += row * row
     square = tl.sum(squares, axis=0)
-    factor = tl.where(square > 0, 1.0 / tl.sqrt(square), 1.0)
+    factor = 1.0 / tl.sqrt(tl.where(square > 0, square, 1.0))
     for first in range(0, n_d, WIDTH):
         d = first + tl.arange(0, WIDTH)
         row = tl.load(rows + start + d, mask=d < n_d, other=0.0).to(tl.float32)
