@@ -26,7 +26,9 @@ from bathyscope.dictionaries.kernels import (
     select,
     unit_rows,
 )
+from bathyscope.dictionaries.kernels.gpu.graph import WARM_UPS, CapturedStep
 from bathyscope.dictionaries.topk import TopK
+from bathyscope.errors import DeviceError
 
 pytest.importorskip("triton")
 
@@ -350,20 +352,20 @@ def test_thresholds_of_features_get_the_summed_gradient_of_their_pairs():
 @pytest.mark.parametrize(
     "kind", [TopK(n_features=140, k=3, k_anneal=0.0, dead_after_tokens=1), JumpReLU(n_features=140, l0=3)]
 )
-def test_a_step_of_training_equals_that_of_the_compiled_kernels(kind, monkeypatch):
-    def step(device: str) -> list[Tensor]:
+def test_a_step_of_training_equals_that_of_the_references(kind, monkeypatch):
+    monkeypatch.setattr(engine, "COMPILED", ())
+    outcomes = []
+    for devices in ((DEVICE,), ()):
+        monkeypatch.setattr(engine, "TRITON_DEVICES", devices)
         with torch.device("cpu"):
             trainee = kind.build(D, generator=torch.Generator().manual_seed(0))
             trainee.start(draw(16, D, seed=8).cpu())
-        trainee.to(device)
-        loss = trainee.loss(draw(16, D, seed=8).to(device))
+        trainee.to(DEVICE)
+        loss = trainee.loss(draw(16, D, seed=8))
         loss.total.backward()
         trainee.before_step()
-        return [loss.total.detach().cpu(), *(p.grad.cpu() for p in trainee.parameters())]
-
-    found = step(DEVICE)
-    with compiled_for_a_cpu(monkeypatch):
-        close(found, step("cpu"))
+        outcomes.append([loss.total.detach(), *(p.grad for p in trainee.parameters())])
+    close(outcomes[0], outcomes[1])
 
 
 def test_dead_features_guess_from_their_rows_alone():
@@ -371,3 +373,34 @@ def test_dead_features_guess_from_their_rows_alone():
     weights = (leaves[2], leaves[3], leaf(F, D, seed=4))
     found = auxiliary.auxiliary_guess(leaves[0], dead_F, *weights, 4)
     close(found, auxiliary.auxiliary_guess_reference(leaves[0], dead_F, *weights, 4))
+
+
+def recorded_and_not(is_recorded: bool) -> list[float]:
+    """Losses of two batches after the warm-up on a third one."""
+    weights = [torch.nn.Parameter(t) for t in (draw(D), draw(F, D, seed=1), draw(F, seed=2), draw(F, D, seed=3))]
+    adam = torch.optim.Adam(weights, lr=0.01, capturable=True)
+
+    def step(x_ND: Tensor) -> Tensor:
+        pairs = encode.encode_largest(x_ND, *weights[:3], K)
+        squared = error.reconstruction_error(x_ND, *pairs, weights[3], weights[0]).squared
+        adam.zero_grad()
+        squared.backward()
+        adam.step()
+        return squared.detach()
+
+    batches = [draw(N, D, seed=seed) for seed in range(3)]
+    if is_recorded:
+        step_of = CapturedStep(step, batches[0])
+        return [float(step_of(x_ND)) for x_ND in batches[1:]]
+    return [float(step(x_ND)) for x_ND in (*[batches[0]] * WARM_UPS, *batches[1:])][WARM_UPS:]
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs need a GPU")
+def test_a_recorded_step_learns_what_it_learns_without_a_recording():
+    assert recorded_and_not(True) == recorded_and_not(False)
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="this step has a GPU")
+def test_a_step_without_a_gpu_cannot_be_recorded():
+    with pytest.raises(DeviceError, match="a step on cpu cannot be recorded"):
+        CapturedStep(lambda x_ND: x_ND, torch.zeros(1))
