@@ -84,10 +84,15 @@ class Sizes:
     """One case."""
 
     n: int
+    """N, tokens."""
     d: int
+    """D, width."""
     f: int
+    """F, features."""
     k: int
+    """Active features per token."""
     dtype: str
+    """Element type."""
 
     def floor(self) -> list[Part]:
         """A sparse step in which every array is moved once: no implementation can go below it."""

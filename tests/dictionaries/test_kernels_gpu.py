@@ -365,7 +365,7 @@ def test_a_step_of_training_equals_that_of_the_references(kind, monkeypatch):
         loss.total.backward()
         trainee.before_step()
         outcomes.append([loss.total.detach(), *(p.grad for p in trainee.parameters())])
-    close(outcomes[0], outcomes[1])
+    torch.testing.assert_close(outcomes[0], outcomes[1], rtol=1e-4, atol=1e-4)
 
 
 def test_dead_features_guess_from_their_rows_alone():
