@@ -1,26 +1,38 @@
 """Triton kernels against the plain references, on a CPU through Triton's interpreter: values and every gradient.
 
-`TRITON_INTERPRET=0 .venv/bin/pytest tests/dictionaries/test_kernels_gpu.py` runs the same on a GPU.
+`TRITON_INTERPRET=0 .venv/bin/pytest tests/dictionaries/test_kernels_gpu*.py` runs the same on a GPU.
 """
 
-import contextlib
 import math
-import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+from dictionaries.on_triton import (
+    DEVICE,
+    D,
+    F,
+    K,
+    N,
+    by_column,
+    close,
+    compiled_for_a_cpu,
+    draw,
+    encoder_leaves,
+    gradients,
+    leaf,
+    on_triton,
+    some_features,
+)
 from torch import Tensor
 
 from bathyscope.dictionaries.jumprelu import JumpReLU
 from bathyscope.dictionaries.kernels import (
-    above,
     auxiliary,
     decode,
     encode,
     engine,
     error,
-    jump,
     nested,
     rows,
     select,
@@ -32,57 +44,11 @@ from bathyscope.errors import DeviceError
 
 pytest.importorskip("triton")
 
-N, D, F, K = 9, 20, 300, 5
-DEVICE = "cuda" if os.environ["TRITON_INTERPRET"] == "0" else "cpu"
-
 
 @pytest.fixture(autouse=True)
-def on_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Tensors go to Triton: those of a CPU too, where it interprets."""
-    import triton
-
-    assert triton.knobs.runtime.interpret == (DEVICE == "cpu")
-    monkeypatch.setattr(engine, "TRITON_DEVICES", (DEVICE,))
-    with contextlib.nullcontext() if DEVICE == "cpu" else torch.device(DEVICE):
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with on_triton(monkeypatch):
         yield
-
-
-@contextlib.contextmanager
-def compiled_for_a_cpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(engine, "TRITON_DEVICES", ())
-    with torch.device("cpu"):
-        yield
-
-
-def draw(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator("cpu").manual_seed(seed), device="cpu").to(DEVICE)
-
-
-def leaf(*shape: int, seed: int, offset: float = 0.0) -> Tensor:
-    return (draw(*shape, seed=seed) + offset).requires_grad_()
-
-
-def encoder_leaves(offset: float = 0.0) -> list[Tensor]:
-    return [leaf(N, D, seed=0), leaf(D, seed=1), leaf(F, D, seed=2), leaf(F, seed=3, offset=offset)]
-
-
-def by_column(pairs: select.Pairs) -> tuple[Tensor, Tensor]:
-    order = pairs.indices_NK.argsort(dim=1)
-    return pairs.values_NK.gather(1, order), pairs.indices_NK.gather(1, order)
-
-
-def gradients(outcome: Tensor, leaves: list[Tensor]) -> list[Tensor]:
-    return list(torch.autograd.grad(outcome, leaves, retain_graph=True))
-
-
-def close(found, wanted) -> None:
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-4)
-
-
-def some_features() -> Tensor:
-    return torch.stack(
-        [torch.randperm(F, generator=torch.Generator("cpu").manual_seed(n), device="cpu")[:K] for n in range(N)]
-    ).to(DEVICE)
 
 
 # --------------------------------------------------------------------------------------------------------- selection
@@ -276,74 +242,6 @@ def test_row_constraints_equal_their_references():
     wanted = unit_rows.projected_reference(W_dec_FD.grad, W_dec_FD.detach())
     unit_rows.project_gradient(W_dec_FD)
     close(W_dec_FD.grad, wanted)
-
-
-# ------------------------------------------------------------------------------- above a bound, and over a batch
-
-
-def test_encode_above_equals_its_reference_with_every_gradient():
-    leaves = encoder_leaves()
-    bound_F, weight = draw(F, seed=7) + 4, draw(N, F, seed=9)
-    outcomes = []
-    for function in (above.encode_above_counted, above.encode_above_reference):
-        kept = function(*leaves, bound_F)
-        scalar = (kept.values_NK * weight.gather(1, kept.indices_NK)).sum()
-        outcomes.append((kept, gradients(scalar, leaves)))
-    (found, found_gradients), (wanted, wanted_gradients) = outcomes
-    assert wanted.n_kept_N.max() > 3 and wanted.n_kept_N.min() < wanted.n_kept_N.max()
-    assert torch.equal(found.indices_NK, wanted.indices_NK) and torch.equal(found.n_kept_N.long(), wanted.n_kept_N)
-    close(found.values_NK, wanted.values_NK)
-    close(found_gradients, wanted_gradients)
-
-
-def test_encode_above_makes_room_where_more_lies_above_than_was_guessed():
-    leaves = [t.detach() for t in encoder_leaves()]
-    found = above.encode_above(*leaves, -math.inf)
-    assert torch.equal(found.indices_NK, torch.arange(F).expand(N, F))
-
-
-def test_encode_above_shows_one_nan_of_each_token():
-    x_ND, *weights = (t.detach() for t in encoder_leaves())
-    x_ND[1] = torch.nan
-    weights[2][[3, 200]] = torch.nan  # of b_enc
-    kept = above.encode_above_counted(x_ND, *weights, math.inf)
-    assert kept.n_kept_N.tolist() == [1] * N
-    assert kept.values_NK[:, 0].isnan().all()
-    assert kept.indices_NK[:, 0].tolist() == [3, 0, *[3] * (N - 2)]
-
-
-@pytest.mark.parametrize("n_keep", [1, 40, N * F])
-def test_batch_selection_equals_its_reference_with_every_gradient(n_keep):
-    leaves, weight = encoder_leaves(), draw(N, F, seed=9)
-    outcomes = []
-    for function in (above.select_batch, above.select_batch_reference):
-        pairs = function(*leaves, n_keep)
-        scalar = (pairs.values_NK * weight.gather(1, pairs.indices_NK)).sum()
-        outcomes.append((pairs, gradients(scalar, leaves)))
-    (found, found_gradients), (wanted, wanted_gradients) = outcomes
-    assert torch.equal(found.indices_NK, wanted.indices_NK)
-    close(found.values_NK, wanted.values_NK)
-    close(found_gradients, wanted_gradients)
-
-
-def test_batch_selection_takes_the_first_among_equals_and_lowers_a_bound_that_was_too_high(monkeypatch):
-    from bathyscope.dictionaries.kernels.gpu import above as on_gpu
-
-    asked = []
-    sample = on_gpu._sample
-    monkeypatch.setattr(on_gpu, "_sample", lambda encoder: asked.append(1) or sample(encoder) + 100)
-    b_enc_F = torch.zeros(F)
-    b_enc_F[[5, 150, 250]] = 1.0
-    pairs = above.select_batch(torch.zeros(4, D), torch.zeros(D), torch.zeros(F, D), b_enc_F, 8)
-    assert asked and pairs.values_NK.tolist() == [[1, 1, 1], [1, 1, 1], [1, 1, 0], [0, 0, 0]]
-    assert pairs.indices_NK.tolist() == [[5, 150, 250], [5, 150, 250], [5, 150, 0], [0, 0, 0]]
-
-
-def test_thresholds_of_features_get_the_summed_gradient_of_their_pairs():
-    threshold_F, indices_NK, weight_NK = leaf(F, seed=0), some_features() % 7, draw(N, K, seed=1)
-    (found,) = gradients((jump.at_features(threshold_F, indices_NK) * weight_NK).sum(), [threshold_F])
-    (wanted,) = gradients((threshold_F[indices_NK] * weight_NK).sum(), [threshold_F])
-    close(found, wanted)
 
 
 # ------------------------------------------------------------------------------------------------ whole dictionaries
