@@ -1,8 +1,11 @@
 """What every room's tests may use."""
 
+import os
 import signal
 import socket
 from typing import Any
+
+os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported: kernels for a GPU run here on the CPU
 
 import pytest
 import torch

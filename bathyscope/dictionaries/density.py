@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bathyscope.dictionaries.kernels.select import COMPILED
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.trainee import Loss
 
 SPARSE_SHARE = 0.25
@@ -12,7 +12,7 @@ SPARSE_SHARE = 0.25
 
 
 class Density(nn.Module):
-    """Pairs per token of the last batch. Dense on devices other than a CPU, where asking would mean waiting."""
+    """Pairs per token of the last batch. Dense where no kernel finds pairs without writing all pre-activations."""
 
     n_pairs: Float[Tensor, ""]
     """Infinite until a batch or a sample was seen."""
@@ -28,8 +28,7 @@ class Density(nn.Module):
 
     def is_sparse(self, x_ND: Float[Tensor, "N D"]) -> bool:
         """Whether the next batch is expected to be faster from pairs."""
-        is_compiled = x_ND.device.type == "cpu" and x_ND.dtype in COMPILED
-        return is_compiled and float(self.n_pairs) <= SPARSE_SHARE * self.n_features
+        return engine(x_ND) != "plain" and float(self.n_pairs) <= SPARSE_SHARE * self.n_features
 
     def update(self, loss: Loss) -> None:
         """Take in a step whose loss recorded its `density`."""

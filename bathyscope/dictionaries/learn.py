@@ -13,18 +13,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from bathyscope import artifacts, runtime
 from bathyscope.artifacts import Draft
 from bathyscope.config import to_json
+from bathyscope.dictionaries.ahead import Ahead
 from bathyscope.dictionaries.checkpoint import METRICS, load_checkpoint, save_checkpoint
 from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary, write_dictionary
 from bathyscope.dictionaries.end_to_end import connect
 from bathyscope.dictionaries.job import Job, Task
 from bathyscope.dictionaries.member import Member
-from bathyscope.dictionaries.source import Stream, checked, placed
+from bathyscope.dictionaries.source import checked, placed
 from bathyscope.dictionaries.survey import Survey, survey
 from bathyscope.errors import ConfigError
 from bathyscope.progress import report
@@ -146,12 +144,16 @@ def _opened(job: Job, task: Task) -> Iterator[_Learner]:
 
 
 def _run(job: Job, learners: Sequence[_Learner]) -> None:
-    """The loop. Nothing in it waits for the device but the reading of figures every `log_every` steps."""
+    """The loop. What it asks of a GPU is waited for when figures are read, every `log_every` steps.
+
+    Only losses whose shapes depend on the data wait in between: of dead features, of a batch's largest, of thresholds.
+    """
     behind = min(learners, key=lambda learner: learner.step)
-    step, done, stream = behind.step, behind.tokens, job.source.open(behind.position)
+    step, done, stream = behind.step, behind.tokens, Ahead(job.source.open(behind.position), job.settings.device)
     saving = _Rhythm(job.settings.checkpoint_seconds)
     while done < job.n_tokens and any(learner.stopped is None for learner in learners):
-        batch_NW = _next(stream, job, step, done)[: job.n_tokens - done].to(job.settings.device, torch.float32)
+        _check_next(stream, job, step, done)
+        batch_NW = stream.copy()[: job.n_tokens - done]
         awake = [learner for learner in learners if learner.step == step and learner.stopped is None]
         progress = (done + len(batch_NW) / 2) / job.n_tokens
         step, done = step + 1, done + len(batch_NW)
@@ -187,15 +189,15 @@ class _Rhythm:
         self._due = now + (max(self._seconds, REST * (now - start)) if self._seconds else 0)
 
 
-def _next(stream: Stream, job: Job, step: int, done: int) -> Tensor:
-    """The next batch, checked."""
+def _check_next(stream: Ahead, job: Job, step: int, done: int) -> None:
+    """Read the next batch and check it."""
     try:
         batch = next(stream)
     except StopIteration:
         raise ConfigError(
             f"the batches ended after {done:,} of {job.n_tokens:,} tokens: give more of them or a smaller n_tokens"
         ) from None
-    return checked(batch, d_model=job.d_model, number=step, fault=job.source.fault)
+    checked(batch, d_model=job.d_model, number=step, fault=job.source.fault)
 
 
 def _shown(learners: Sequence[_Learner]) -> dict[str, float | int | str]:

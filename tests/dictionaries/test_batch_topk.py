@@ -10,7 +10,7 @@ from torch import Tensor
 from bathyscope.dictionaries.batch_selection import k_at
 from bathyscope.dictionaries.batch_topk import BatchTopK, BatchTopKTrainee
 from bathyscope.dictionaries.codes import Codes
-from bathyscope.dictionaries.kernels import above, nested
+from bathyscope.dictionaries.kernels import engine
 from bathyscope.dictionaries.member import Member
 from bathyscope.dictionaries.relu import ReLU
 from bathyscope.dictionaries.running_threshold import RunningThreshold, least_kept
@@ -204,8 +204,7 @@ def test_training_on_fast_paths_follows_training_on_references(monkeypatch):
     curves: list[list[float]] = []
     for fast in (True, False):
         if not fast:
-            for module in (above, nested):
-                monkeypatch.setattr(module, "COMPILED", ())
+            monkeypatch.setattr(engine, "COMPILED", ())
         member = Member(kind, d_model=D, optimisation=kind.optimisation(D), seed=0)
         member.start(planted.x_ND)
         curves.append([])

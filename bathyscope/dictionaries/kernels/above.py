@@ -19,8 +19,9 @@ from torch.autograd.function import once_differentiable
 
 from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.encode import CHUNK_BYTES
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens, mix_rows
-from bathyscope.dictionaries.kernels.select import COMPILED, Pairs
+from bathyscope.dictionaries.kernels.select import Pairs
 from bathyscope.dictionaries.kernels.threads import share_rows
 
 SAMPLE = 1 << 16
@@ -53,7 +54,7 @@ def encode_above(
 ) -> Pairs:
     """Every pre-activation strictly above its feature's bound, as it is (no ReLU); the bound gets no gradient.
 
-    Compiled on a CPU, plain PyTorch elsewhere. Where pre-activations are NaN, one of each token is kept: it shows.
+    Compiled or in Triton where these run. Where pre-activations are NaN, one of each token is kept: it shows.
     """
     kept = encode_above_counted(x_ND, b_pre_D, W_enc_FD, b_enc_F, bound_F)
     return Pairs(kept.values_NK, kept.indices_NK)
@@ -68,9 +69,8 @@ def encode_above_counted(
 ) -> Kept:
     """The same with the number of real pairs: with a negative bound, padding (0 at feature 0) looks like a pair."""
     bound_F = torch.as_tensor(bound_F, dtype=x_ND.dtype, device=x_ND.device).detach().expand(len(W_enc_FD))
-    if _is_compiled(x_ND):
-        choose = partial(_above, bound_F=bound_F.contiguous().numpy())
-        return Kept(*_EncodeKept.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, choose))
+    if engine(x_ND) != "plain":
+        return Kept(*_EncodeKept.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, partial(_all_above, bound_F=bound_F)))
     return encode_above_reference(x_ND, b_pre_D, W_enc_FD, b_enc_F, bound_F)
 
 
@@ -97,10 +97,10 @@ def select_batch(
 ) -> Pairs:
     """The `n_keep` largest of `ReLU(pre)` over all tokens and features; zeros are never kept, so there may be fewer.
 
-    Exact. Among equal entries the lowest token wins on a CPU, then the lowest feature; elsewhere PyTorch decides.
+    Exact. Among equal entries the lowest token wins, then the lowest feature; in plain PyTorch, whichever it takes.
     """
-    if _is_compiled(x_ND):
-        choose = partial(_largest, n_keep=n_keep)
+    if engine(x_ND) != "plain":
+        choose = partial(_all_largest, n_keep=n_keep)
         return Pairs(*_EncodeKept.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, choose)[:2])
     return select_batch_reference(x_ND, b_pre_D, W_enc_FD, b_enc_F, n_keep)
 
@@ -131,19 +131,15 @@ def _padded_reference(from_NF: Tensor, positions_M: Tensor) -> Kept:
     return Kept(values_NK, features_M.new_zeros(n, width).index_put(at, features_M), n_kept_N)
 
 
-def _is_compiled(x_ND: Tensor) -> bool:
-    return x_ND.device.type == "cpu" and x_ND.dtype in COMPILED
-
-
 class _EncodeKept(torch.autograd.Function):
-    """Forward in chunks of rows; backward through real pairs alone, the gradient to x only when someone asks for it."""
+    """Forward without holding [N, F]; backward through real pairs alone, the gradient to x only when asked for."""
 
     @staticmethod
     def forward(
-        ctx: Any, x_ND: Tensor, b_pre_D: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, choose: Callable[..., _Flat]
+        ctx: Any, x_ND: Tensor, b_pre_D: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, choose: Callable[..., Kept]
     ) -> Kept:
         centred_ND = x_ND - b_pre_D
-        kept = _padded(choose(centred_ND, W_enc_FD, b_enc_F.detach().contiguous().numpy()), len(x_ND))
+        kept = choose(centred_ND, W_enc_FD, b_enc_F)
         ctx.save_for_backward(centred_ND, W_enc_FD, kept.indices_NK, kept.n_kept_N)
         ctx.mark_non_differentiable(kept.indices_NK, kept.n_kept_N)
         ctx.set_materialize_grads(False)
@@ -157,7 +153,7 @@ class _EncodeKept(torch.autograd.Function):
         centred_ND, W_enc_FD, indices_NK, n_kept_N = ctx.saved_tensors
         gradient_NK = gradients[0]
         assert gradient_NK is not None
-        real_NK = torch.arange(indices_NK.shape[1]) < n_kept_N[:, None]
+        real_NK = torch.arange(indices_NK.shape[1], device=indices_NK.device) < n_kept_N[:, None]
         gradient_NK = torch.where(real_NK, gradient_NK, 0)
         pairs = by_feature(gradient_NK, indices_NK, len(W_enc_FD))
         grad_W_enc_FD = gather_tokens(pairs, gradient_NK, centred_ND)
@@ -170,6 +166,28 @@ class _EncodeKept(torch.autograd.Function):
         return grad_x_ND, grad_b_pre_D, grad_W_enc_FD, grad_b_enc_F, None
 
 
+def _all_above(centred_ND: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, *, bound_F: Tensor) -> Kept:
+    """Every entry above its bound."""
+    if engine(centred_ND) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import above
+
+        return above.above(centred_ND, W_enc_FD, b_enc_F, bound_F=bound_F)
+    bias_F, bound = b_enc_F.detach().contiguous().numpy(), bound_F.contiguous().numpy()
+    parts = [_kept(pre_NF, bias_F, bound, first) for first, pre_NF in _chunks(centred_ND, W_enc_FD)]
+    return _padded(_joined(parts, bound.dtype), len(centred_ND))
+
+
+def _all_largest(centred_ND: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, *, n_keep: int) -> Kept:
+    """The `n_keep` largest positive entries of all."""
+    if engine(centred_ND) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import above
+
+        return above.largest_of_batch(centred_ND, W_enc_FD, b_enc_F, n_keep=n_keep)
+    return _padded(
+        _largest(centred_ND, W_enc_FD, b_enc_F.detach().contiguous().numpy(), n_keep=n_keep), len(centred_ND)
+    )
+
+
 def _chunks(centred_ND: Tensor, W_enc_FD: Tensor) -> Iterator[tuple[int, NDArray[Any]]]:
     """First row and products with the encoder, without bias, of a few rows at a time, all in one buffer."""
     n, n_features = len(centred_ND), len(W_enc_FD)
@@ -178,12 +196,6 @@ def _chunks(centred_ND: Tensor, W_enc_FD: Tensor) -> Iterator[tuple[int, NDArray
     for first in range(0, n, n_rows):
         chunk = centred_ND[first : first + n_rows]
         yield first, torch.mm(chunk, W_enc_FD.T, out=buffer[: len(chunk)]).numpy()
-
-
-def _above(centred_ND: Tensor, W_enc_FD: Tensor, bias_F: NDArray[Any], *, bound_F: NDArray[Any]) -> _Flat:
-    """Every entry above its bound."""
-    parts = [_kept(pre_NF, bias_F, bound_F, first) for first, pre_NF in _chunks(centred_ND, W_enc_FD)]
-    return _joined(parts, bound_F.dtype)
 
 
 def _largest(

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from bathyscope.dictionaries.kernels.engine import engine
+
 
 def auxiliary_guess(
     centred_ND: Float[Tensor, "N D"],
@@ -19,8 +21,11 @@ def auxiliary_guess(
     *,
     absolute: bool = False,
 ) -> Float[Tensor, "N O"]:
-    """The dead features' guess: from their rows alone on a CPU, masked and without waiting for a device elsewhere."""
-    if centred_ND.device.type == "cpu":
+    """The dead features' guess: from their rows alone, or masked where there is no kernel for the device.
+
+    Looking for them means waiting for a GPU. All F pre-activations of a batch would take longer than that.
+    """
+    if centred_ND.device.type == "cpu" or engine(centred_ND) == "triton":
         return auxiliary_guess_subset(centred_ND, dead_F, W_enc_FD, b_enc_F, W_dec_FD, k, absolute=absolute)
     return auxiliary_guess_reference(centred_ND, dead_F, W_enc_FD, b_enc_F, W_dec_FD, k, absolute=absolute)
 

@@ -7,8 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bathyscope.dictionaries.kernels import plain
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.rows import by_feature, compare_rows, gather_tokens, mix_rows
-from bathyscope.dictionaries.kernels.select import COMPILED
 
 
 def decode_pairs(
@@ -17,10 +18,10 @@ def decode_pairs(
     W_dec_FD: Float[Tensor, "F D"],
     b_dec_D: Float[Tensor, " D"],
 ) -> Float[Tensor, "N D"]:
-    """Reconstructions: compiled on a CPU, plain PyTorch elsewhere. Differentiable in everything but the features."""
-    if values_NK.device.type == "cpu" and values_NK.dtype in COMPILED:
-        return _DecodePairs.apply(values_NK, indices_NK, W_dec_FD, b_dec_D)
-    return decode_pairs_reference(values_NK, indices_NK, W_dec_FD, b_dec_D)
+    """Reconstructions, compiled or in Triton where these run. Differentiable in everything but the features."""
+    if engine(values_NK) == "plain":
+        return plain.decode_pairs(values_NK, indices_NK, W_dec_FD, b_dec_D)
+    return _DecodePairs.apply(values_NK, indices_NK, W_dec_FD, b_dec_D)
 
 
 def decode_pairs_reference(

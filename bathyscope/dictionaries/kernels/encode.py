@@ -14,9 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bathyscope.dictionaries.kernels import plain
 from bathyscope.dictionaries.kernels.contenders import Contenders
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens, mix_rows
-from bathyscope.dictionaries.kernels.select import COMPILED, Pairs, select_largest_compiled, select_largest_reference
+from bathyscope.dictionaries.kernels.select import Pairs, select_largest_compiled, select_largest_reference
 
 CHUNK_BYTES = 32 << 20
 """Size of the buffer of pre-activations that one call reuses: small enough that freed memory is kept."""
@@ -35,10 +37,10 @@ def encode_largest(
     *,
     absolute: bool = False,
 ) -> Pairs:
-    """Values and features of each token's k largest pre-activations: compiled on a CPU, plain PyTorch elsewhere."""
-    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
-        return Pairs(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute))
-    return encode_largest_reference(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute=absolute)
+    """Values and features of each token's k largest pre-activations, compiled or in Triton where these run."""
+    if engine(x_ND) == "plain":
+        return Pairs(*plain.encode_largest(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute=absolute))
+    return Pairs(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute))
 
 
 def encode_largest_reference(
@@ -112,14 +114,14 @@ def _by_rows(chunk_ND: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int, *, abs
 
 
 class _EncodeLargest(torch.autograd.Function):
-    """Forward in chunks of rows; backward through kept pairs alone, the gradient to x only when someone asks for it."""
+    """Forward without holding [N, F]; backward through kept pairs alone, the gradient to x only when asked for."""
 
     @staticmethod
     def forward(
         ctx: Any, x_ND: Tensor, b_pre_D: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int, absolute: bool
     ) -> tuple[Tensor, Tensor]:
         centred_ND = x_ND - b_pre_D
-        values_NK, indices_NK = largest_compiled(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
+        values_NK, indices_NK = _largest(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
         ctx.save_for_backward(centred_ND, W_enc_FD, values_NK, indices_NK)
         ctx.mark_non_differentiable(indices_NK)
         ctx.set_materialize_grads(False)
@@ -145,3 +147,12 @@ class _EncodeLargest(torch.autograd.Function):
             grad_x_ND = torch.zeros_like(centred_ND)
             mix_rows(gradient_NK, indices_NK, W_enc_FD, grad_x_ND)
         return grad_x_ND, grad_b_pre_D, grad_W_enc_FD, grad_b_enc_F, None, None
+
+
+def _largest(centred_ND: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int, *, absolute: bool) -> Pairs:
+    """The forward pass."""
+    if engine(centred_ND) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import encode
+
+        return encode.largest(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
+    return largest_compiled(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)

@@ -7,9 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bathyscope.dictionaries.kernels.decode import decode_pairs_reference
+from bathyscope.dictionaries.kernels.decode import decode_pairs, decode_pairs_reference
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens, residual_rows
-from bathyscope.dictionaries.kernels.select import COMPILED
 
 
 class Error(NamedTuple):
@@ -28,10 +28,11 @@ def reconstruction_error(
     W_dec_FD: Float[Tensor, "F D"],
     b_dec_D: Float[Tensor, " D"],
 ) -> Error:
-    """Error of `x̂ = Σ_j values[j] · W_dec[features[j]] + b_dec`: compiled on a CPU, plain PyTorch elsewhere."""
-    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
+    """Error of `x̂ = Σ_j values[j] · W_dec[features[j]] + b_dec`, compiled or in Triton where these run."""
+    if engine(x_ND) != "plain":
         return Error(*_ReconstructionError.apply(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D))
-    return reconstruction_error_reference(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D)
+    residual_ND = x_ND - decode_pairs(values_NK, indices_NK, W_dec_FD, b_dec_D)
+    return Error(residual_ND.square().sum(), residual_ND.detach())
 
 
 def reconstruction_error_reference(
@@ -68,7 +69,7 @@ class _ReconstructionError(torch.autograd.Function):
         residual_ND, along_NK, values_NK, indices_NK = ctx.saved_tensors
         (gradient, _) = gradients
         assert gradient is not None
-        slope = -2 * float(gradient)
+        slope = -2 * gradient
         grad_x_ND = -slope * residual_ND if ctx.needs_input_grad[0] else None
         pairs = by_feature(values_NK, indices_NK, ctx.n_features)
         grad_W_dec_FD = gather_tokens(pairs, values_NK, residual_ND, factor=slope)

@@ -12,6 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from bathyscope.dictionaries.kernels.engine import engine
+from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens
+
 
 class Jumped(NamedTuple):
     """What lies above its threshold."""
@@ -77,6 +80,9 @@ class _AtFeatures(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         (indices_NK,) = ctx.saved_tensors
         (gradient_NK,) = gradients
+        if engine(gradient_NK) == "triton":
+            pairs = by_feature(gradient_NK, indices_NK, ctx.n_features)
+            return gather_tokens(pairs, gradient_NK, gradient_NK.new_ones(len(gradient_NK), 1)).flatten(), None
         weights = gradient_NK.flatten().double()
         sums_F = torch.bincount(indices_NK.flatten(), weights=weights, minlength=ctx.n_features)
         return sums_F.to(gradient_NK.dtype), None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bathyscope.dictionaries.kernels.compiled import compiled
-from bathyscope.dictionaries.kernels.select import COMPILED
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.threads import share_rows
 
 BLOCK_ROWS = 128
@@ -29,7 +29,7 @@ class Moments(NamedTuple):
 
 def moments(x_ND: Float[Tensor, "N D"]) -> Moments:
     """Mean and variation, without gradient: one compiled pass on a CPU, plain PyTorch elsewhere."""
-    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
+    if engine(x_ND) == "compiled":
         return moments_compiled(x_ND)
     return moments_reference(x_ND)
 

@@ -16,8 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.decode import decode_pairs_reference
-from bathyscope.dictionaries.kernels.rows import ByFeature, by_feature, gather_tokens
-from bathyscope.dictionaries.kernels.select import COMPILED
+from bathyscope.dictionaries.kernels.engine import engine
+from bathyscope.dictionaries.kernels.rows import ByFeature, SortedPairs, by_feature, gather_tokens
 from bathyscope.dictionaries.kernels.threads import share_rows
 
 
@@ -38,11 +38,11 @@ def nested_error(
     b_dec_D: Float[Tensor, " D"],
     sizes: Sequence[int],
 ) -> NestedError:
-    """Errors of the prefixes of `sizes` features (rising; 0 is the bias alone): compiled on a CPU, else plain PyTorch.
+    """Errors of the prefixes of `sizes` features (rising; 0 is the bias alone), compiled or in Triton where these run.
 
     Pairs of value 0 are padding: they get no gradient.
     """
-    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED:
+    if engine(x_ND) != "plain":
         return NestedError(*_NestedError.apply(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D, tuple(sizes)))
     return nested_error_reference(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D, sizes)
 
@@ -77,16 +77,13 @@ class _NestedError(torch.autograd.Function):
         b_dec_D: Tensor,
         sizes: tuple[int, ...],
     ) -> tuple[Tensor, Tensor]:
-        residuals_GND = x_ND.new_empty(len(sizes), *x_ND.shape)
-        squares_NG = torch.empty(len(x_ND), len(sizes), dtype=torch.float64)
-        arrays = [t.detach().contiguous().numpy() for t in (x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D)]
-        share_rows(_residuals, len(x_ND), *arrays, np.array(sizes), residuals_GND.numpy(), squares_NG.numpy())
+        residuals_GND, squared_G = _residuals_of(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D, sizes)
         ctx.save_for_backward(residuals_GND, values_NK, indices_NK, W_dec_FD)
         ctx.sizes = sizes
         residual_ND = residuals_GND[-1].clone()
         ctx.mark_non_differentiable(residual_ND)
         ctx.set_materialize_grads(False)
-        return squares_NG.sum(0).to(x_ND.dtype), residual_ND
+        return squared_G.to(x_ND.dtype), residual_ND
 
     @staticmethod
     @once_differentiable
@@ -96,10 +93,7 @@ class _NestedError(torch.autograd.Function):
         residuals_GND, values_NK, indices_NK, W_dec_FD = ctx.saved_tensors
         gradient_G, sizes = gradients[0], ctx.sizes
         assert gradient_G is not None
-        tails_GND, grad_values_NK = torch.empty_like(residuals_GND), torch.zeros_like(values_NK)
-        arrays = [t.detach().contiguous().numpy() for t in (residuals_GND, gradient_G, values_NK, indices_NK, W_dec_FD)]
-        out = (tails_GND.numpy(), grad_values_NK.numpy())
-        share_rows(_slopes, len(values_NK), *arrays, np.array(sizes), *out)
+        tails_GND, grad_values_NK = _slopes_of(residuals_GND, gradient_G, values_NK, indices_NK, W_dec_FD, sizes)
         pairs = by_feature(values_NK, indices_NK, len(W_dec_FD))
         rows = [W_dec_FD.new_zeros(len(W_dec_FD) - sizes[-1], W_dec_FD.shape[1])]
         for group in reversed(range(len(sizes))):
@@ -109,9 +103,46 @@ class _NestedError(torch.autograd.Function):
         return grad_x_ND, grad_values_NK, None, torch.cat(rows), -2 * tails_GND[0].sum(0), None
 
 
-def _of_features(pairs: ByFeature, start: int, stop: int) -> ByFeature:
+def _residuals_of(
+    x_ND: Tensor, values_NK: Tensor, indices_NK: Tensor, W_dec_FD: Tensor, b_dec_D: Tensor, sizes: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """What each prefix leaves of each token, and the sums of squares (float64)."""
+    if engine(x_ND) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import nested
+
+        return nested.residuals(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D, sizes)
+    residuals_GND = x_ND.new_empty(len(sizes), *x_ND.shape)
+    squares_NG = torch.empty(len(x_ND), len(sizes), dtype=torch.float64)
+    arrays = [t.detach().contiguous().numpy() for t in (x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D)]
+    share_rows(_residuals, len(x_ND), *arrays, np.array(sizes), residuals_GND.numpy(), squares_NG.numpy())
+    return residuals_GND, squares_NG.sum(0)
+
+
+def _slopes_of(
+    residuals_GND: Tensor,
+    gradient_G: Tensor,
+    values_NK: Tensor,
+    indices_NK: Tensor,
+    W_dec_FD: Tensor,
+    sizes: tuple[int, ...],
+) -> tuple[Tensor, Tensor]:
+    """`s_h` of each group, and the gradients of the values."""
+    if engine(residuals_GND) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import nested
+
+        return nested.slopes(residuals_GND, gradient_G, values_NK, indices_NK, W_dec_FD, sizes)
+    tails_GND, grad_values_NK = torch.empty_like(residuals_GND), torch.zeros_like(values_NK)
+    arrays = [t.detach().contiguous().numpy() for t in (residuals_GND, gradient_G, values_NK, indices_NK, W_dec_FD)]
+    out = (tails_GND.numpy(), grad_values_NK.numpy())
+    share_rows(_slopes, len(values_NK), *arrays, np.array(sizes), *out)
+    return tails_GND, grad_values_NK
+
+
+def _of_features(pairs: ByFeature | SortedPairs, start: int, stop: int) -> ByFeature | SortedPairs:
     """The pairs of features start … stop - 1, which become 0, 1, …"""
     offsets = pairs.offsets[start : stop + 1]
+    if isinstance(pairs, SortedPairs):
+        return SortedPairs(offsets, pairs.pairs, pairs.k)
     return ByFeature(offsets - offsets[0], pairs.pairs[offsets[0] : offsets[-1]], pairs.k)
 
 

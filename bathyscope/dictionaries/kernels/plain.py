@@ -25,8 +25,31 @@ class Largest(NamedTuple):
     indices_NK: Int[Tensor, "N K"]
 
 
-class EncodeLargest(torch.autograd.Function):
-    """`encode_largest` without a matrix of [N, F]; the gradient to x only when someone asks for it."""
+def encode_largest(
+    x_ND: Float[Tensor, "N D"],
+    b_pre_D: Float[Tensor, " D"],
+    W_enc_FD: Float[Tensor, "F D"],
+    b_enc_F: Float[Tensor, " F"],
+    k: int,
+    *,
+    absolute: bool,
+) -> Largest:
+    """What `encode.encode_largest` gives, in PyTorch's order."""
+    return Largest(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute))
+
+
+def decode_pairs(
+    values_NK: Float[Tensor, "N K"],
+    indices_NK: Int[Tensor, "N K"],
+    W_dec_FD: Float[Tensor, "F D"],
+    b_dec_D: Float[Tensor, " D"],
+) -> Float[Tensor, "N D"]:
+    """What `decode.decode_pairs` gives."""
+    return _DecodePairs.apply(values_NK, indices_NK, W_dec_FD, b_dec_D)
+
+
+class _EncodeLargest(torch.autograd.Function):
+    """Encoding without a matrix of [N, F]; the gradient to x only when someone asks for it."""
 
     @staticmethod
     def forward(
@@ -67,8 +90,8 @@ class EncodeLargest(torch.autograd.Function):
         return grad_x_ND, -(grad_b_enc_F @ W_enc_FD), grad_W_enc_FD, grad_b_enc_F, None, None
 
 
-class DecodePairs(torch.autograd.Function):
-    """`decode_pairs` whose gradients touch active pairs alone."""
+class _DecodePairs(torch.autograd.Function):
+    """Decoding whose gradients touch active pairs alone."""
 
     @staticmethod
     def forward(ctx: Any, values_NK: Tensor, indices_NK: Tensor, W_dec_FD: Tensor, b_dec_D: Tensor) -> Tensor:

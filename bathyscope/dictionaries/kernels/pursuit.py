@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bathyscope.dictionaries.kernels.compiled import compiled
-from bathyscope.dictionaries.kernels.rows import by_feature
-from bathyscope.dictionaries.kernels.select import COMPILED
+from bathyscope.dictionaries.kernels.engine import engine
+from bathyscope.dictionaries.kernels.rows import by_feature_compiled
 from bathyscope.dictionaries.kernels.threads import share_rows
 
 CHUNK_BYTES = 16 << 20
@@ -55,7 +55,7 @@ class Limits(NamedTuple):
 def pursue(x_ND: Float[Tensor, "N D"], atoms_FD: Float[Tensor, "F D"], limits: Limits) -> Steps:
     """The steps of each token: compiled on a CPU where the Gram matrix pays, else plain PyTorch in slices."""
     n, f = len(x_ND), len(atoms_FD)
-    if x_ND.device.type == "cpu" and x_ND.dtype in COMPILED and f <= GRAM_FEATURES and n * limits.n_steps >= f:
+    if engine(x_ND) == "compiled" and f <= GRAM_FEATURES and n * limits.n_steps >= f:
         return Steps(*_Pursue.apply(x_ND, atoms_FD, limits))
     n_rows = max(1, CHUNK_BYTES // (4 * f))
     parts = [pursue_reference(x_ND[i : i + n_rows], atoms_FD, limits) for i in range(0, max(n, 1), n_rows)]
@@ -157,7 +157,7 @@ class _Pursue(torch.autograd.Function):
             tensors = (values, indices, atoms_FD, residual_ND[of].clone(), slope_NK[of], grad_x_ND[of], terms)
             share_rows(_retrace_rows, len(values), *(t.numpy() for t in tensors))
             if grad_atoms_FD is not None:
-                pairs = by_feature(values, indices, len(atoms_FD))
+                pairs = by_feature_compiled(values, indices, len(atoms_FD))
                 arrays = (pairs.offsets, pairs.pairs, terms.numpy(), grad_atoms_FD.numpy())
                 share_rows(_add_terms, len(atoms_FD), *arrays)
         return grad_x_ND if ctx.needs_input_grad[0] else None, grad_atoms_FD, None

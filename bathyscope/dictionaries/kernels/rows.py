@@ -1,8 +1,8 @@
 """Sums of rows by sparse weights, the only heavy work of a sparse step after the encoder product.
 
-Compiled kernels over (values, indices) pairs: mix rows into tokens, take such mixtures off
-tokens, compare tokens with rows, gather tokens
-into features. Each visits its output rows in a fixed order, so results do not depend on threads.
+Kernels over (values, indices) pairs, compiled for a CPU or in Triton: mix rows into tokens, take such mixtures off
+tokens, compare tokens with rows, gather tokens into features. Each visits its output rows in a fixed order, so results
+do not depend on threads.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bathyscope.dictionaries.kernels.compiled import compiled
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.threads import share, share_rows
 
 
@@ -30,8 +31,31 @@ class ByFeature:
     """K, pairs per token."""
 
 
-def by_feature(values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], n_features: int) -> ByFeature:
-    """A counting sort of the pairs with value ≠ 0 by feature; stable, so tokens rise within a feature."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SortedPairs:
+    """The same on a GPU."""
+
+    offsets: Int[Tensor, " _"]
+    """Where each feature begins, [F + 1]."""
+    pairs: Int[Tensor, " M"]
+    """Flat positions n·K + j of all pairs; those of value 0 come after the last feature."""
+    k: int
+    """K, pairs per token."""
+
+
+def by_feature(
+    values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], n_features: int
+) -> ByFeature | SortedPairs:
+    """The pairs with value ≠ 0 by feature; tokens rise within a feature."""
+    if engine(values_NK) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import rows
+
+        return rows.by_feature(values_NK, indices_NK, n_features)
+    return by_feature_compiled(values_NK, indices_NK, n_features)
+
+
+def by_feature_compiled(values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], n_features: int) -> ByFeature:
+    """The same on a CPU: a stable counting sort."""
     values, indices = values_NK.detach().numpy().reshape(-1), indices_NK.numpy().reshape(-1)
     offsets = np.zeros(n_features + 1, np.int64)
     pairs = np.empty(len(values), np.int64)
@@ -43,8 +67,12 @@ def mix_rows(
     values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], rows_FD: Float[Tensor, "F D"], out_ND: Tensor
 ) -> None:
     """Add to `out_ND[n]` the sum over j of `values_NK[n, j] · rows_FD[indices_NK[n, j]]`."""
+    if engine(values_NK) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import rows
+
+        return rows.mix_rows(values_NK, indices_NK, rows_FD, out_ND)
     arrays = [t.detach().contiguous().numpy() for t in (values_NK, indices_NK, rows_FD)]
-    share_rows(_mix_rows, len(values_NK), *arrays, out_ND.numpy())
+    return share_rows(_mix_rows, len(values_NK), *arrays, out_ND.numpy())
 
 
 class Residual(NamedTuple):
@@ -65,6 +93,11 @@ def residual_rows(
     bias_D: Float[Tensor, " D"],
 ) -> Residual:
     """`x - Σ_j values[j] · rows[indices[j]] - bias`; rows are compared with it while they are in the cache."""
+    if engine(x_ND) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import rows
+
+        residual_ND, squared = rows.residual_rows(x_ND, values_NK, indices_NK, rows_FD, bias_D)
+        return Residual(residual_ND, squared, compare_rows(residual_ND, rows_FD, indices_NK))
     residual_ND, squares_N = torch.empty_like(x_ND), torch.empty(len(x_ND), dtype=torch.float64)
     along_NK = torch.empty(indices_NK.shape, dtype=x_ND.dtype)
     arrays = [t.detach().contiguous().numpy() for t in (x_ND, values_NK, indices_NK, rows_FD, bias_D)]
@@ -73,26 +106,52 @@ def residual_rows(
 
 
 def compare_rows(
-    x_ND: Float[Tensor, "N D"], rows_FD: Float[Tensor, "F D"], indices_NK: Int[Tensor, "N K"], *, factor: float = 1.0
+    x_ND: Float[Tensor, "N D"],
+    rows_FD: Float[Tensor, "F D"],
+    indices_NK: Int[Tensor, "N K"],
+    *,
+    factor: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, "N K"]:
     """Inner products of tokens with the rows they name: `out[n, j] = factor · x_ND[n] · rows_FD[indices_NK[n, j]]`."""
+    if engine(x_ND) == "triton":
+        from bathyscope.dictionaries.kernels.gpu import rows
+
+        return rows.compare_rows(x_ND, rows_FD, indices_NK, factor=factor)
     out_NK = torch.empty(indices_NK.shape, dtype=x_ND.dtype)
     arrays = [t.detach().contiguous().numpy() for t in (x_ND, rows_FD, indices_NK)]
-    share_rows(_compare_rows, len(x_ND), *arrays, arrays[0].dtype.type(factor), out_NK.numpy())
+    share_rows(_compare_rows, len(x_ND), *arrays, arrays[0].dtype.type(float(factor)), out_NK.numpy())
     return out_NK
 
 
 def gather_tokens(
-    pairs: ByFeature, values_NK: Float[Tensor, "N K"], x_ND: Float[Tensor, "N D"], *, factor: float = 1.0
+    pairs: ByFeature | SortedPairs,
+    values_NK: Float[Tensor, "N K"],
+    x_ND: Float[Tensor, "N D"],
+    *,
+    factor: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, "F D"]:
     """For each feature the sum over its tokens: `out[f] = factor · Σ_(n, j) values_NK[n, j] · x_ND[n]`; else zeros."""
+    if isinstance(pairs, SortedPairs):
+        from bathyscope.dictionaries.kernels.gpu import rows
+
+        return rows.gather_tokens(pairs, values_NK, x_ND, factor=factor)
     n_features = len(pairs.offsets) - 1
     out_FD = torch.empty(n_features, x_ND.shape[1], dtype=x_ND.dtype)
     n_threads = max(1, min(torch.get_num_threads(), n_features))
     shares = np.linspace(0, len(pairs.pairs), n_threads + 1)[1:-1]
     bounds = [0, *np.searchsorted(pairs.offsets[:-1], shares).tolist(), n_features]
     values, x = values_NK.detach().contiguous().numpy().reshape(-1), x_ND.detach().contiguous().numpy()
-    share(_gather_tokens, bounds, pairs.offsets, pairs.pairs, pairs.k, x.dtype.type(factor), values, x, out_FD.numpy())
+    share(
+        _gather_tokens,
+        bounds,
+        pairs.offsets,
+        pairs.pairs,
+        pairs.k,
+        x.dtype.type(float(factor)),
+        values,
+        x,
+        out_FD.numpy(),
+    )
     return out_FD
 
 

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bathyscope.dictionaries.kernels.compiled import compiled
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.threads import share_rows
-
-COMPILED = (torch.float32, torch.float64)
-"""Element types that the compiled kernels take, on a CPU."""
 
 
 class Pairs(NamedTuple):
@@ -29,15 +27,26 @@ class Pairs(NamedTuple):
 def select_largest(pre_NF: Float[Tensor, "N F"], k: int, *, absolute: bool = False) -> Pairs:
     """`ReLU` of the k largest entries of each row, with their column numbers (int64); differentiable in `pre_NF`.
 
-    With `absolute` the k entries of largest size, as they are. On a CPU in order of the column, with the lowest columns
-    among equal entries; elsewhere in PyTorch's order. NaN is never hidden: a row with fewer than k entries that are
+    With `absolute` the k entries of largest size, as they are. In order of the column, with the lowest columns among
+    equal entries; in plain PyTorch in its own order. NaN is never hidden: a row with fewer than k entries that are
     numbers gets NaN entries for the rest.
     """
-    if pre_NF.device.type == "cpu" and pre_NF.dtype in COMPILED:
-        indices_NK = select_largest_compiled(pre_NF.detach().clone(), None, k, absolute=absolute).indices_NK
+    if (which := engine(pre_NF)) != "plain":
+        indices_NK = _largest_columns(pre_NF.detach(), k, absolute=absolute, is_compiled=which == "compiled")
         kept_NK = pre_NF.gather(1, indices_NK)
         return Pairs(kept_NK if absolute else kept_NK.relu(), indices_NK)
     return select_largest_reference(pre_NF, k, absolute=absolute)
+
+
+def _largest_columns(pre_NF: Tensor, k: int, *, absolute: bool, is_compiled: bool) -> Tensor:
+    """Columns of the k largest, rising."""
+    if is_compiled:
+        return select_largest_compiled(pre_NF.clone(), None, k, absolute=absolute).indices_NK
+    from bathyscope.dictionaries.kernels.gpu import largest
+
+    return largest.in_order_of_feature(
+        largest.largest_values(pre_NF, k, absolute=absolute), absolute=absolute
+    ).indices_NK
 
 
 def select_largest_reference(pre_NF: Float[Tensor, "N F"], k: int, *, absolute: bool = False) -> Pairs:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bathyscope.dictionaries.kernels.compiled import compiled
-from bathyscope.dictionaries.kernels.select import COMPILED
+from bathyscope.dictionaries.kernels.engine import Engine, engine
 from bathyscope.dictionaries.kernels.threads import share_rows
 
 
@@ -19,7 +19,12 @@ def project_gradient(W_dec_FD: nn.Parameter) -> None:
     if gradient_FD is None:
         return
     rows_FD = W_dec_FD.detach()
-    if _is_compiled(rows_FD) and gradient_FD.is_contiguous():
+    which = _engine(rows_FD) if gradient_FD.is_contiguous() else "plain"
+    if which == "triton":
+        from bathyscope.dictionaries.kernels.gpu import unit_rows as on_gpu
+
+        on_gpu.project(rows_FD, gradient_FD)
+    elif which == "compiled":
         share_rows(_project, len(rows_FD), rows_FD.numpy(), gradient_FD.numpy())
     else:
         gradient_FD.copy_(projected_reference(gradient_FD, rows_FD))
@@ -33,7 +38,12 @@ def projected_reference(gradient_FD: Float[Tensor, "F D"], rows_FD: Float[Tensor
 def unit_rows(W_dec_FD: nn.Parameter) -> None:
     """Give each row length 1; a row of zeros stays."""
     rows_FD = W_dec_FD.detach()
-    if _is_compiled(rows_FD):
+    which = _engine(rows_FD)
+    if which == "triton":
+        from bathyscope.dictionaries.kernels.gpu import unit_rows as on_gpu
+
+        on_gpu.normalise(rows_FD)
+    elif which == "compiled":
         share_rows(_normalise, len(rows_FD), rows_FD.numpy())
     else:
         rows_FD.copy_(unit_rows_reference(rows_FD))
@@ -44,8 +54,8 @@ def unit_rows_reference(rows_FD: Float[Tensor, "F D"]) -> Float[Tensor, "F D"]:
     return rows_FD / rows_FD.norm(dim=1, keepdim=True).clamp_min(1e-30)
 
 
-def _is_compiled(rows_FD: Tensor) -> bool:
-    return rows_FD.device.type == "cpu" and rows_FD.dtype in COMPILED and rows_FD.is_contiguous()
+def _engine(rows_FD: Tensor) -> Engine:
+    return engine(rows_FD) if rows_FD.is_contiguous() else "plain"
 
 
 @compiled(reorder=True)

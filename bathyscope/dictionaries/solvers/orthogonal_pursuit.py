@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.orthogonal import DEPENDENT, Fit, fit_compiled
 from bathyscope.dictionaries.kernels.pursuit import CHUNK_BYTES, GRAM_FEATURES
-from bathyscope.dictionaries.kernels.select import COMPILED
 from bathyscope.dictionaries.solvers.least_squares import non_negative_fit
 from bathyscope.dictionaries.solvers.matching_pursuit import check_steps
 
@@ -49,7 +49,7 @@ def orthogonal_pursuit(
     units_FD = (W_dec_FD.detach() / length_F.clamp_min(1e-30)[:, None]).contiguous()
     x_ND, f = x_ND.detach(), len(units_FD)
     n_steps = min(n_steps, f, x_ND.shape[1])
-    is_compiled = x_ND.device.type == "cpu" and x_ND.dtype in COMPILED and f <= GRAM_FEATURES
+    is_compiled = engine(x_ND) == "compiled" and f <= GRAM_FEATURES
     fit = fit_compiled if is_compiled and len(x_ND) * n_steps >= f else fit_reference
     n_rows = max(1, CHUNK_BYTES // (4 * max(f, n_steps * x_ND.shape[1]))) if fit is fit_reference else len(x_ND)
     parts = [
