@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.engine import engine
-from bathyscope.dictionaries.kernels.threads import share, share_rows
+from bathyscope.dictionaries.kernels.threads import n_pieces, share, share_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,8 +137,7 @@ def gather_tokens(
         return rows.gather_tokens(pairs, values_NK, x_ND, factor=factor)
     n_features = len(pairs.offsets) - 1
     out_FD = torch.empty(n_features, x_ND.shape[1], dtype=x_ND.dtype)
-    n_threads = max(1, min(torch.get_num_threads(), n_features))
-    shares = np.linspace(0, len(pairs.pairs), n_threads + 1)[1:-1]
+    shares = np.linspace(0, len(pairs.pairs), n_pieces(n_features) + 1)[1:-1]
     bounds = [0, *np.searchsorted(pairs.offsets[:-1], shares).tolist(), n_features]
     values, x = values_NK.detach().contiguous().numpy().reshape(-1), x_ND.detach().contiguous().numpy()
     share(
