@@ -1,4 +1,4 @@
-"""How much memory and disk a collection takes, from its sizes alone: what is refused before work, and what is planned."""
+"""How much memory and disk a collection takes, from its sizes alone: for refusals before work, and for plans of it."""
 
 MAX_SHARD_BYTES = 1 << 30
 """Memory for the shard that is being filled, all hookpoints together; wide or many hookpoints make smaller shards."""

@@ -1,4 +1,4 @@
-"""How much room a dictionary takes in training, from its sizes alone: what is refused before work, and what is planned.
+"""How much room a dictionary takes in training, from its sizes alone: for refusals before work, and for plans of it.
 
 Everything is float32. Knows no tensors.
 """

@@ -1,4 +1,4 @@
-"""How much memory an index takes, from its sizes alone: what is refused before work, and what is planned."""
+"""How much memory an index takes, from its sizes alone: for refusals before work, and for plans of it."""
 
 BATCH_VALUES = 1 << 26
 """Pre-activations held at once (256 MB in float32, and as much again while codes are chosen)."""

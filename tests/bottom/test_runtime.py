@@ -141,7 +141,7 @@ def test_kept_memory_is_reused_without_page_faults() -> None:
 
 def test_too_little_memory_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "free_memory_bytes", lambda device: 2_000_000 if device == "cpu" else None)
-    line = dict(what="4 features", made_of="weights", remedy="train fewer")
+    line = {"what": "4 features", "made_of": "weights", "remedy": "train fewer"}
     runtime.require_memory(2_000_000, **line)
     with pytest.raises(DeviceError) as caught:
         runtime.require_memory(2_000_001, **line)
