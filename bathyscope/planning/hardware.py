@@ -80,7 +80,7 @@ class Hardware:
             "step": self.steps_per_second,
             "link": link * 1e9,
         }
-        return Rates(per_second=own | _host() | dict(self.host or {}))
+        return Rates(per_second={**own, **_host(), **(self.host or {})})
 
 
 def known() -> tuple[str, ...]:

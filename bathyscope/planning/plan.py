@@ -4,6 +4,7 @@ Sums of amounts over rates: FLOPs and bytes follow from sizes, rates from the ca
 sheets. Stages of one plan run one after another on the same devices; the parts of a stage, too, do not overlap.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ GPU_BUFFER_BYTES = 1 << 30
 """Room for pre-activations on a GPU."""
 UNKNOWN_MEMORY_BYTES = 8_000_000_000
 """Presumed where the system does not say what is free."""
-ELSEWHERE_DISK_BYTES = 10_000_000_000_000
+ELSEWHERE_DISK_BYTES = 1e13
 """Disk room that is presumed on named hardware."""
 MOST_DEVICES = 1 << 14
 LEAST_BATCH, MOST_BATCH = 1024, 65_536
@@ -90,7 +91,7 @@ class Plan:
     @property
     def seconds(self) -> float:
         """All stages one after another."""
-        return sum(stage.seconds for stage in self.stages)
+        return math.fsum(stage.seconds for stage in self.stages)
 
     @property
     def fits(self) -> bool:
@@ -160,7 +161,7 @@ def _place(settings: PlanSettings) -> _Place:
             hardware=None,
             measured=calibration().rates,
             device_bytes=runtime.free_memory_bytes() or UNKNOWN_MEMORY_BYTES,
-            disk_bytes=given or runtime.free_disk_bytes(Path()),
+            disk_bytes=given or float(runtime.free_disk_bytes(Path())),
             compute="float32",
         )
     hardware = hardware_of(settings.hardware)
@@ -302,9 +303,9 @@ def _source_note(place: _Place) -> str:
     )
 
 
-def _gb(n_bytes: float) -> str:
+def _gb(n_bytes: int | float) -> str:
     return f"{n_bytes / 1e9:,.1f} GB"
 
 
-def _tb(n_bytes: float) -> str:
+def _tb(n_bytes: int | float) -> str:
     return f"{n_bytes / 1e12:,.1f} TB" if n_bytes >= 1e12 else _gb(n_bytes)

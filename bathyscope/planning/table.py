@@ -18,7 +18,7 @@ def as_table(plan: Plan, *, parts: bool = False) -> str:
     return "\n".join([*lines, *(f"- {note}" for note in plan.notes)])
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: int | float) -> str:
     """Seconds in the unit that reads best."""
     for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
@@ -26,7 +26,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:,.1f} s"
 
 
-def bytes_text(n_bytes: float) -> str:
+def bytes_text(n_bytes: int | float) -> str:
     """Bytes in the unit that reads best."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if n_bytes >= size:

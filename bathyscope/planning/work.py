@@ -79,21 +79,21 @@ class Rates:
         if bad:
             raise ConfigError(f"rates must be positive and finite, found {', '.join(bad)}")
 
-    def part(self, name: str, sort: Sort, amount: float) -> Part:
+    def part(self, name: str, sort: Sort, amount: int | float) -> Part:
         """So much work, with its seconds."""
         return Part(name=name, sort=sort, amount=float(amount), seconds=amount / self.per_second[sort])
 
 
 def total_seconds(parts: Iterable[Part]) -> float:
     """Of parts that are done one after another."""
-    return sum(part.seconds for part in parts)
+    return math.fsum(part.seconds for part in parts)
 
 
 def total_flops(parts: Iterable[Part]) -> float:
     """FLOPs of the products."""
-    return sum(part.amount for part in parts if UNITS[part.sort] == FLOP)
+    return math.fsum(part.amount for part in parts if UNITS[part.sort] == FLOP)
 
 
 def total_bytes(parts: Iterable[Part]) -> float:
     """Bytes that are moved besides the products' own."""
-    return sum(part.amount for part in parts if UNITS[part.sort] == BYTE)
+    return math.fsum(part.amount for part in parts if UNITS[part.sort] == BYTE)

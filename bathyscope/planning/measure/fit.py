@@ -7,7 +7,7 @@ import numpy as np
 
 
 def fitted_rates(
-    amounts: Sequence[Mapping[str, float]], seconds: Sequence[float], *, fastest: Mapping[str, float]
+    amounts: Sequence[Mapping[str, int | float]], seconds: Sequence[float], *, fastest: Mapping[str, float]
 ) -> dict[str, float]:
     """Sort → amount a second, from calls that each did `amounts` of several sorts in `seconds`; at most `fastest`.
 

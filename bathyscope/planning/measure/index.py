@@ -49,7 +49,7 @@ def _encoding(product: float, copied: float, *, rounds: int) -> dict[str, float]
         return lambda: _encoded(corpus, dictionary)
 
     spent = seconds_of({str(size): call(*size) for size in SIZES}, rounds=rounds)
-    amounts: list[dict[str, float]] = []
+    amounts: list[dict[str, int | float]] = []
     left: list[float] = []
     for n, n_features, k in SIZES:
         seconds = spent[str((n, n_features, k))]

@@ -38,7 +38,7 @@ def step_rates(product: float, copied: float, *, rounds: int) -> dict[str, float
         return lambda: _step(members[n_features, k], x_ND[:n])
 
     spent = seconds_of({str(size): call(*size) for size in SIZES}, rounds=rounds)
-    amounts: list[dict[str, float]] = []
+    amounts: list[dict[str, int | float]] = []
     left: list[float] = []
     for n, n_features, k in SIZES:
         found = dict(step_amounts(n=n, n_features=n_features, k=k, d_model=D_MODEL))

@@ -21,7 +21,7 @@ def parts(sizes: Sizes, layout: Layout, rates: Rates) -> tuple[Part, ...]:
     )
 
 
-def forward_parts(sizes: Sizes, layout: Layout, rates: Rates, *, n_tokens: float) -> tuple[Part, ...]:
+def forward_parts(sizes: Sizes, layout: Layout, rates: Rates, *, n_tokens: int | float) -> tuple[Part, ...]:
     """The forward of so many tokens, ended behind the last hookpoint."""
     flops = sizes.shape.token_flops(sizes.depth, sizes.context)
     passed = sizes.depth * sizes.shape.layer_passes * ELEMENT_BYTES[layout.compute]

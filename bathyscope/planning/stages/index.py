@@ -40,7 +40,7 @@ def parts(sizes: Sizes, layout: Layout, rates: Rates) -> tuple[Part, ...]:
     )
 
 
-def near_bytes(n_tokens: float, n_features: int) -> float:
+def near_bytes(n_tokens: int | float, n_features: int) -> float:
     """Near misses that get among the best so far, for all features.
 
     Of T windows in random order, n + n·ln(T/n) are among the n best when they come.

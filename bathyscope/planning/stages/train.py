@@ -67,7 +67,9 @@ def step_parts(sizes: Sizes, layout: Layout, rates: Rates, *, n_steps: int) -> t
     )
 
 
-def step_amounts(*, n: float, n_features: float, k: float, d_model: int, element_bytes: int = 4) -> Mapping[str, float]:
+def step_amounts(
+    *, n: int | float, n_features: int | float, k: int | float, d_model: int, element_bytes: int = 4
+) -> Mapping[str, int | float]:
     """Sort → amount of one step of `n` tokens on one device; the calibration counts by the same formulas."""
     return {
         "product": 2 * n * d_model * n_features,
