@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import tyro
 
 import bathyscope as bs
+from bathyscope.planning.amounts import bytes_text, duration
 from bathyscope.planning.plan import Plan
-from bathyscope.planning.table import bytes_text, duration
 
 MODELS = {"google/gemma-2-2b": "layers.12", "meta-llama/Llama-3.1-8B": "layers.16"}
 

@@ -53,6 +53,8 @@ class PlanSettings:
         for name, value in given.items():
             if value is not None and value <= 0:
                 raise ConfigError(f"{name} is {value}: expected a positive number")
+        if self.devices is not None and self.within_hours is not None:
+            raise ConfigError("devices and within_hours exclude each other: the hours decide how many devices")
         if self.k > self.n_features:
             raise ConfigError(f"k is {self.k}, more than the {self.n_features} features there are")
         if not self.hookpoint:

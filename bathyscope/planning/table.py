@@ -1,6 +1,8 @@
 """A plan as text: one line a stage, one a part, and what to know about the figures."""
 
-from bathyscope.planning.plan import Plan, StagePlan
+from bathyscope.planning.amounts import bytes_text, duration
+from bathyscope.planning.plan import Plan
+from bathyscope.planning.stage_plan import StagePlan
 from bathyscope.planning.work import UNITS, Part
 
 HEAD = "| stage | EFLOP | TB moved | memory per device | disk | time |"
@@ -16,22 +18,6 @@ def as_table(plan: Plan, *, parts: bool = False) -> str:
         own = [_part_row(stage, part) for stage in plan.stages for part in stage.parts]
         lines += [PARTS_HEAD, "|---|---|---|---|---|", *own, ""]
     return "\n".join([*lines, *(f"- {note}" for note in plan.notes)])
-
-
-def duration(seconds: int | float) -> str:
-    """Seconds in the unit that reads best."""
-    for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:,.1f} s"
-
-
-def bytes_text(n_bytes: int | float) -> str:
-    """Bytes in the unit that reads best."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:,.1f} {unit}"
-    return f"{n_bytes / 1e3:,.1f} kB"
 
 
 def _layout_line(plan: Plan) -> str:

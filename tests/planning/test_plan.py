@@ -9,9 +9,10 @@ from planning.rates import ROUND, calibrated_machine
 from bathyscope import runtime
 from bathyscope.config import from_json, to_json
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.planning.amounts import bytes_text, duration
 from bathyscope.planning.plan import Plan, plan
 from bathyscope.planning.settings import PlanSettings
-from bathyscope.planning.table import as_table, bytes_text, duration
+from bathyscope.planning.table import as_table
 
 LARGE = PlanSettings(
     model="google/gemma-2-2b",
@@ -82,7 +83,7 @@ def test_too_few_devices_are_said_with_the_numbers():
     found = plan(dataclasses.replace(HUGE, devices=8))
     assert not found.fits
     note = next(note for note in found.notes if note.startswith("train does not fit"))
-    assert "GB a device are needed, 73.6 GB can be used" in note and "more devices" in note
+    assert " a device are needed, 73.6 GB can be used" in note and "more devices" in note
     assert found.layout.feature_parallel == 8, "the split that needs least"
 
 
@@ -90,6 +91,13 @@ def test_hours_are_met_with_more_devices():
     slow, quick = plan(LARGE), plan(dataclasses.replace(LARGE, within_hours=0.5))
     assert quick.layout.devices > slow.layout.devices
     assert quick.stage("train").seconds <= 1800 < slow.stage("train").seconds
+
+
+def test_hours_that_nothing_meets_are_said_and_no_device_is_taken_for_nothing():
+    found = plan(dataclasses.replace(LARGE, within_hours=0.001))
+    assert any(note.endswith("h, not 0.001: more devices gain nothing") for note in found.notes)
+    half = plan(dataclasses.replace(LARGE, devices=found.layout.devices // 2))
+    assert found.stage("train").seconds <= 0.95 * half.stage("train").seconds
 
 
 def test_room_on_the_disk_decides_whether_activations_are_kept():
@@ -118,6 +126,11 @@ def test_the_batch_is_the_smallest_at_which_products_outweigh_the_weights():
     assert below["step: encoder product"] < 2 * below["step: weights and Adam"]
 
 
+def test_a_disk_that_cannot_hold_the_dictionary_is_said():
+    found = plan(dataclasses.replace(HUGE, disk_gb=100.0))
+    assert any("checkpoints take 7.8 TB of disk, there are 100.0 GB" in note for note in found.notes)
+
+
 def test_splits_that_would_cut_a_feature_are_not_taken():
     tiny = PlanSettings(n_features=4, k=2, hardware="H100-80GB", devices=16)
     assert plan(tiny).layout.feature_parallel <= 4
@@ -127,7 +140,7 @@ def test_too_little_memory_here_is_said(monkeypatch):
     monkeypatch.setattr(runtime, "free_memory_bytes", lambda: 10_000_000)
     found = plan()
     assert not found.fits and any(
-        note.startswith("train does not fit: 0.") and "0.0 GB can be used" in note for note in found.notes
+        note.startswith("train does not fit: ") and "10.0 MB can be used" in note for note in found.notes
     )
 
 
@@ -140,6 +153,7 @@ def test_too_little_memory_here_is_said(monkeypatch):
         ({"hardware": "laptop-cpu", "compute": "bfloat16"}, ConfigError, "no peak for bfloat16"),
         ({"hardware": "this", "compute": "bfloat16"}, ConfigError, "reckons in float32"),
         ({"hardware": "this", "devices": 2}, ConfigError, "one device"),
+        ({"hardware": "this", "within_hours": 2.0}, ConfigError, "leave out devices, within_hours"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(change, kind, match):
@@ -153,6 +167,7 @@ def test_what_cannot_be_planned_is_refused(change, kind, match):
         ({"tokens": 0}, "tokens is 0"),
         ({"devices": 0}, "devices is 0"),
         ({"within_hours": -1.0}, "within_hours is -1.0"),
+        ({"within_hours": 1.0, "devices": 2}, "exclude each other"),
         ({"k": 5000}, "k is 5000, more than the 4608 features"),
         ({"hookpoint": ()}, "no hookpoint"),
     ],

@@ -15,6 +15,8 @@ from bathyscope.planning.stages.collect import forward_parts, model_bytes
 from bathyscope.planning.work import Part, Rates
 
 SETTINGS = IndexSettings()
+COUNTED = "neighbours: firing together"
+"""The part that comes to outweigh the others."""
 FLOAT_BYTES = 4
 CODE_BYTES = 8
 """Of a code on disk: row and value."""
@@ -77,7 +79,7 @@ def _neighbour_parts(sizes: Sizes, rates: Rates, *, n_features: float) -> tuple[
     return (
         rates.part("neighbours: product", "product", 2 * pairs * sizes.d_model),
         rates.part("neighbours: nearest", "largest", pairs * FLOAT_BYTES),
-        rates.part("neighbours: firing together", "counting", counted),
+        rates.part(COUNTED, "counting", counted),
     )
 
 
