@@ -34,14 +34,14 @@ def test_the_best_share_of_compute_for_features_is_where_neither_gains_by_more()
 
 
 def test_the_next_run_lies_where_it_was_predicted():
-    noisy, inside = [runs(0.01, seed) for seed in range(8)], 0
+    noisy, inside = [runs(0.01, seed) for seed in range(4)], 0
     for seed, given in enumerate(noisy):
-        law, laws = fit_law(given), resampled_laws(given, n=40, seed=seed)
+        law, laws = fit_law(given), resampled_laws(given, n=30, seed=seed)
         low, high = predicted_interval(law, laws, given, n_features=8192, n_tokens=1_600_000, seed=seed)
         truth = PLANTED.loss(8192, 1_600_000) * float(np.exp(0.01 * np.random.default_rng(99 + seed).standard_normal()))
         assert low < high
         inside += low <= truth <= high
-    assert inside >= 6
+    assert inside >= 3
 
 
 def test_resampling_repeats_itself_with_its_seed():

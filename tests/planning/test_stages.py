@@ -71,6 +71,7 @@ def test_training_reads_its_rows_once_and_writes_one_checkpoint_when_it_is_short
     assert found["checkpoints"] == size.kept_bytes(64, 8)
     assert found["dictionary written"] == found["dictionary summed"] == size.weight_bytes(64, 8)
     assert found["survey: product"] == 2 * 1000 * 8 * 64
+    assert found["start: scale and bias"] == 8 * 8 * (10 * 1000 + 2 * 50 * 1000)
 
 
 def test_training_without_kept_activations_runs_the_model_in_every_epoch():
@@ -90,6 +91,7 @@ def test_an_index_compares_every_pair_of_features_and_of_directions_with_tokens(
     assert found["neighbours: firing together"] == 64 * 64 * 40 + 100 * 16 * 24
     assert found["logits: product"] == 2 * 64 * 50 * 8
     assert found["examples"] == 64
+    assert found["text and vocabulary"] == 100 + 50
 
 
 def test_near_misses_fill_their_places_first_and_get_in_ever_more_rarely():

@@ -37,6 +37,7 @@ def parts(sizes: Sizes, layout: Layout, rates: Rates) -> tuple[Part, ...]:
         rates.part("codes sorted by feature", "postings", codes),
         rates.part("codes written", "write", codes),
         rates.part("examples", "examples", n_features),
+        rates.part("text and vocabulary", "tokenise", tokens + sizes.shape.n_vocabulary),
         *_neighbour_parts(sizes, rates, n_features=n_features),
         *_logit_parts(sizes, rates, n_features=n_features),
     )

@@ -18,6 +18,7 @@ from bathyscope.dictionaries import size
 from bathyscope.dictionaries.job import TrainSettings
 from bathyscope.dictionaries.learn import REST
 from bathyscope.dictionaries.size import FLOAT_BYTES
+from bathyscope.dictionaries.start import MEDIAN_ROWS
 from bathyscope.planning.hardware import ELEMENT_BYTES
 from bathyscope.planning.layout import Layout
 from bathyscope.planning.sizes import Sizes
@@ -28,6 +29,8 @@ SETTINGS = TrainSettings()
 PAIR_KERNELS = 4
 WEIGHT_PASSES = 11.5
 """Gradient written 1, its length 1, projection of the decoder's 3/2, Adam 4 read and 3 written, unit rows 2/2."""
+START_PASSES, MEDIAN_ROUNDS = 10, 50
+"""To find the scale, and rounds until the geometric median stands still, as it usually does."""
 CANDIDATE_BYTES = 8
 """Value and number of a feature that may be among the largest."""
 STREAM_BYTES = 1_500_000_000
@@ -42,7 +45,14 @@ def parts(sizes: Sizes, layout: Layout, rates: Rates) -> tuple[Part, ...]:
         fed = _stored_parts(sizes, layout, rates)
     else:
         fed = forward_parts(sizes, layout, rates, n_tokens=rows / layout.devices)
-    return (*steps, *fed, *_ending_parts(sizes, layout, rates, seconds=total_seconds(steps)))
+    begun = rates.part("start: scale and bias", "weights", start_bytes(sizes))
+    return (begun, *steps, *fed, *_ending_parts(sizes, layout, rates, seconds=total_seconds(steps)))
+
+
+def start_bytes(sizes: Sizes) -> int:
+    """Passes in float64 over the rows that are read ahead, and rounds over those of which the median is taken."""
+    rows = min(SETTINGS.start_rows, sizes.n_tokens)
+    return 8 * sizes.d_model * (START_PASSES * rows + 2 * MEDIAN_ROUNDS * min(MEDIAN_ROWS, rows))
 
 
 def step_parts(sizes: Sizes, layout: Layout, rates: Rates, *, n_steps: int) -> tuple[Part, ...]:
