@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 
 from bathyscope.errors import ConfigError
 
 LOWEST, HIGHEST = 0.02, 2.0
 """Exponents that are looked for."""
 LEAST_RUNS = 6
-_GRID, _ROUNDS, _SHRINK = 9, 6, 3.0
+_GRID, _ROUNDS, _SHRINK = 17, 12, 1.6
+_RIDGE = 1e-13
+"""Keeps columns that are nearly alike solvable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +68,16 @@ def fit_law(runs: Sequence[Run]) -> Law:
     """The law of least squared relative errors. Raises ConfigError for runs that cannot tell its parts apart."""
     _require_spread(runs)
     F, T, loss = (np.array([getattr(run, name) for run in runs]) for name in ("n_features", "n_tokens", "loss"))
+    steps = np.linspace(-0.5, 0.5, _GRID)
+    grid_G2 = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     centre, width = np.log([0.3, 0.3]), np.log(HIGHEST / LOWEST)
     best_error, parts, best = np.inf, np.zeros(3), np.exp(centre)
     for _ in range(_ROUNDS):
-        steps = np.linspace(-0.5, 0.5, _GRID) * width
-        for a, b in itertools.product(steps, steps):
-            exponents = np.clip(np.exp(centre + np.array([a, b])), LOWEST, HIGHEST)
-            error, found = _parts(F, T, loss, exponents)
-            if error < best_error:
-                best_error, parts, best = error, found, exponents
+        exponents_G2 = np.clip(np.exp(centre + grid_G2 * width), LOWEST, HIGHEST)
+        error_G, parts_G3 = _parts(F, T, loss, exponents_G2)
+        least = int(error_G.argmin())
+        if error_G[least] < best_error:
+            best_error, parts, best = error_G[least], parts_G3[least], exponents_G2[least]
         centre, width = np.log(best), width / _SHRINK
     floor, of_features, of_tokens = parts.tolist()
     alpha, beta = best.tolist()
@@ -121,26 +123,32 @@ def predicted_interval(
 
 
 def _parts(
-    F: NDArray[np.int64], T: NDArray[np.int64], loss: Float[np.ndarray, " R"], exponents: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64]]:
-    """(E, A, B) ≥ 0 of least squared relative error at given exponents, and that error."""
-    table_R3 = np.stack([np.ones(len(F)), F ** -exponents[0], T ** -exponents[1]], axis=1) / loss[:, None]
-    scale = table_R3.max(axis=0)
-    best_error, best = np.inf, np.zeros(3)
-    for size in (3, 2, 1):
+    F: Int[np.ndarray, " R"],
+    T: Int[np.ndarray, " R"],
+    loss: Float[np.ndarray, " R"],
+    exponents_G2: Float[np.ndarray, "G 2"],
+) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, "G 3"]]:
+    """For each pair of exponents (E, A, B) ≥ 0 of least squared relative error, and that error.
+
+    Every choice of parts that are above zero is solved; the best one whose parts are is the least of all.
+    """
+    alpha_G1, beta_G1 = exponents_G2[:, :1], exponents_G2[:, 1:]
+    columns = (np.ones((len(exponents_G2), len(F))), F**-alpha_G1, T**-beta_G1)
+    table_GR3 = np.stack(columns, axis=-1) / loss[:, None]
+    scale_G3 = np.linalg.norm(table_GR3, axis=1)
+    table_GR3 = table_GR3 / scale_G3[:, None]
+    best_G, parts_G3 = np.full(len(exponents_G2), np.inf), np.zeros((len(exponents_G2), 3))
+    for size in (1, 2, 3):
         for chosen in itertools.combinations(range(3), size):
-            columns = list(chosen)
-            found, *_ = np.linalg.lstsq(table_R3[:, columns] / scale[columns], np.ones(len(F)), rcond=None)
-            if (found < 0).any():
-                continue
-            parts = np.zeros(3)
-            parts[columns] = found / scale[columns]
-            error = float(np.square(table_R3 @ parts - 1).sum())
-            if error < best_error:
-                best_error, best = error, parts
-        if np.isfinite(best_error):
-            break
-    return best_error, best
+            own_GRm = table_GR3[:, :, list(chosen)]
+            normal_Gmm = own_GRm.swapaxes(1, 2) @ own_GRm + _RIDGE * np.eye(size)
+            found_Gm = np.linalg.solve(normal_Gmm, own_GRm.sum(axis=1)[..., None])[..., 0]
+            error_G = np.square((own_GRm @ found_Gm[..., None])[..., 0] - 1).sum(axis=1)
+            better_G = (found_Gm >= 0).all(axis=1) & (error_G < best_G)
+            best_G = np.where(better_G, error_G, best_G)
+            parts_G3[better_G] = 0.0
+            parts_G3[np.ix_(better_G, chosen)] = found_Gm[better_G]
+    return best_G, parts_G3 / scale_G3
 
 
 def _has_spread(runs: Sequence[Run]) -> bool:
