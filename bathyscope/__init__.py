@@ -127,6 +127,8 @@ if TYPE_CHECKING:
     from bathyscope.models.visual_words import VisualWords, fit_words
     from bathyscope.models.writers.endpoint import EndpointWriter
     from bathyscope.models.writers.local import LocalWriter
+    from bathyscope.planning.plan import plan
+    from bathyscope.planning.settings import PlanSettings
     from bathyscope.risk.bench.bench import bench_risk
     from bathyscope.risk.bench.settings import RiskBench
     from bathyscope.risk.budget import Budget
@@ -340,6 +342,7 @@ _WHERE = {
     "Paths": "bathyscope.risk.estimators.paths",
     "PeaksOverThreshold": "bathyscope.risk.estimators.peaks",
     "Perturb": "bathyscope.steering.rewrites.perturb",
+    "PlanSettings": "bathyscope.planning.settings",
     "PlaneSettings": "bathyscope.features.plane",
     "Pool": "bathyscope.risk.inputs.pool",
     "Positions": "bathyscope.steering.positions",
@@ -484,6 +487,7 @@ _WHERE = {
     "optimal_codes": "bathyscope.evaluation.optimal_codes",
     "pair_set": "bathyscope.activations.pairs.sets",
     "paraphrase": "bathyscope.steering.rewrites.paraphrase",
+    "plan": "bathyscope.planning.plan",
     "plane": "bathyscope.features.plane",
     "probe": "bathyscope.evaluation.probing",
     "prompt_pool": "bathyscope.risk.inputs.pool",
@@ -656,6 +660,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "Paths",
     "PeaksOverThreshold",
     "Perturb",
+    "PlanSettings",
     "PlaneSettings",
     "Pool",
     "Positions",
@@ -800,6 +805,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "optimal_codes",
     "pair_set",
     "paraphrase",
+    "plan",
     "plane",
     "probe",
     "prompt_pool",

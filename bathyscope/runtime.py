@@ -70,6 +70,18 @@ def _free_in_group(otherwise: int, group: Path = Path("/sys/fs/cgroup")) -> int:
         return otherwise
 
 
+def require_memory(needed_bytes: int, *, what: str, made_of: str, remedy: str, device: str = "cpu") -> None:
+    """Raise DeviceError when `device` says that fewer than `needed_bytes` can still be had.
+
+    The line reads: `what` need … MB at once (`made_of`), … MB are free: `remedy`.
+    """
+    free = free_memory_bytes(device)
+    if free is not None and needed_bytes > free:
+        raise DeviceError(
+            f"{what} need {needed_bytes / 1e6:,.1f} MB at once ({made_of}), {free / 1e6:,.1f} MB are free: {remedy}"
+        )
+
+
 def free_disk_bytes(path: Path) -> int:
     """Bytes that can still be written where `path` is or will be."""
     existing = path.absolute()

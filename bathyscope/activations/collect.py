@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope import artifacts, runtime
+from bathyscope.activations import size
 from bathyscope.activations.fill import Filled, Plan, fill
 from bathyscope.activations.packing import Packing, TokenBatch, TokenStream, check_packing
 from bathyscope.activations.shards import TORCH_DTYPES, Dtype
-from bathyscope.activations.store import COLUMNS, KIND, SCHEMA, ActivationStore
+from bathyscope.activations.store import KIND, SCHEMA, ActivationStore
 from bathyscope.activations.text import OpenText, Text, open_text, readable
 from bathyscope.activations.writer import tokens_by_source
 from bathyscope.artifacts import Draft, Recipe
@@ -75,7 +76,7 @@ def collect(
     A finished folder of the same recipe is opened at once; an interrupted one is gone on with, to the same bytes.
     Text that ends early gives fewer tokens and a log line. Raises ConfigError for unreadable or empty text and for
     activations that the dtype cannot hold, ModelError for an unknown hookpoint or activations that are not finite,
-    ArtifactError when `out` holds something else, DeviceError when the disk has no room.
+    ArtifactError when `out` holds something else, DeviceError when disk or memory have no room.
     """
     out = Path(out)
     if n_tokens < 1:
@@ -132,16 +133,24 @@ class _Job:
 
 
 def _check(job: _Job, out: Path) -> None:
-    """Refuse before anything is written: settings that do not fit the model, empty text, a disk that is too small."""
+    """Refuse before anything is written: settings that do not fit the model, empty text, too little disk or memory."""
     check_packing(job.model, job.settings.packing)
     for source in range(len(job.text.sources)):
         next(readable(job.text, source, seed=None, max_chars=0))
-    token_bytes = 2 * sum(kind.itemsize for kind in COLUMNS.values())
     partial = out.with_name(out.name + ".partial")
     written = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file()) if partial.exists() else 0
     plan = job.plan
     scratch = min(job.n_tokens, plan.capacity) * plan.row_bytes
-    runtime.require_disk(out, max(0, job.n_tokens * (plan.row_bytes + token_bytes) + scratch - written))
+    needed = size.disk_bytes(job.n_tokens, row_bytes=plan.row_bytes) + scratch
+    runtime.require_disk(out, max(0, needed - written))
+    runtime.require_memory(
+        size.collect_bytes(
+            job.model.d_model, row_bytes=plan.row_bytes, shard_rows=plan.shard_rows, batch_tokens=plan.batch_tokens
+        ),
+        what="activations",
+        made_of="the shard that is being filled and one batch on its way",
+        remedy="lower shard_rows or packing.batch_tokens, or name fewer hookpoints",
+    )
 
 
 def _collect(job: _Job, work: Draft) -> None:

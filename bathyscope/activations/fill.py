@@ -17,12 +17,10 @@ from torch import Tensor
 
 from bathyscope import progress
 from bathyscope.activations.masks import Mask
+from bathyscope.activations.size import shard_capacity
 from bathyscope.activations.writer import StoreWriter
 from bathyscope.artifacts import Draft
 from bathyscope.errors import ConfigError, ModelError
-
-MAX_SHARD_BYTES = 1 << 30
-"""Memory for the shard that is being filled, all hookpoints together; wide or many hookpoints make smaller shards."""
 
 CHECKPOINT_SECONDS = 30.0
 """Longest time between checkpoints: what an interrupted job loses at most. Changes no byte of the result."""
@@ -80,7 +78,7 @@ class Plan:
     @property
     def capacity(self) -> int:
         """Rows that a shard may hold; at least those of one batch."""
-        return max(min(self.shard_rows, MAX_SHARD_BYTES // self.row_bytes), self.batch_tokens)
+        return shard_capacity(self.row_bytes, shard_rows=self.shard_rows, batch_tokens=self.batch_tokens)
 
 
 class Filled(NamedTuple):

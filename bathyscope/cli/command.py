@@ -93,6 +93,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "risk": Entry("bathyscope.cli.risk", "Risk", "Estimate the probability of an output too rare to sample."),
     "bench": Entry("bathyscope.cli.bench", "Bench", "Measure every kind on worlds whose truth is known, beside nulls."),
+    "plan": Entry("bathyscope.cli.plan", "Plan", "Say what a job will cost before it runs, and how to lay it out."),
     "export": Entry("bathyscope.cli.export", "Export", "Write a run as one HTML file that opens without a server."),
     "verify": Entry("bathyscope.cli.verify", "Verify", "Check every file of an artifact or run against its manifest."),
     "models": Entry("bathyscope.cli.models", "Models", "List a model's hookpoints and their widths."),

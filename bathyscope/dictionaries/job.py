@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bathyscope.artifacts import Recipe
+from bathyscope.dictionaries import size
 from bathyscope.dictionaries.blocks import reads_previous, require_fit
 from bathyscope.dictionaries.end_to_end import Through, recorded
 from bathyscope.dictionaries.kinds import Kind
@@ -138,15 +139,15 @@ class Job:
 
     def disk_bytes(self, kind: Kind) -> int:
         """Disk room of the weights and of two checkpoints (weights and Adam's two averages, old and new at once)."""
-        return self.weight_bytes(kind) * (1 + 2 * 3)
+        return size.disk_bytes(kind.n_features, self.d_model)
 
     def memory_bytes(self, kind: Kind) -> int:
         """Memory of one dictionary in training: weights and Adam's two averages."""
-        return self.weight_bytes(kind) * 3
+        return size.kept_bytes(kind.n_features, self.d_model)
 
     def weight_bytes(self, kind: Kind) -> int:
         """Encoder and decoder in float32."""
-        return 4 * 2 * kind.n_features * self.d_model
+        return size.weight_bytes(kind.n_features, self.d_model)
 
 
 def open_job(data: Store | Batches, kinds: Sequence[Kind], *, hookpoint: Hookpoint, settings: TrainSettings) -> Job:

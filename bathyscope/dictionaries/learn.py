@@ -22,6 +22,7 @@ from bathyscope.dictionaries.dictionary import Dictionary, load_dictionary, writ
 from bathyscope.dictionaries.end_to_end import connect
 from bathyscope.dictionaries.job import Job, Task
 from bathyscope.dictionaries.member import Member
+from bathyscope.dictionaries.room import require_memory
 from bathyscope.dictionaries.source import checked, placed
 from bathyscope.dictionaries.survey import Survey, survey
 from bathyscope.errors import ConfigError
@@ -38,6 +39,7 @@ def learn(job: Job, tasks: Mapping[str, Task]) -> dict[str, Dictionary | ConfigE
     """
     made = {name: task.out for name, task in tasks.items() if task.out and is_made(job, task)}
     left = {name: task for name, task in tasks.items() if name not in made}
+    require_memory(job, left)
     outs = [(task.out, task.kind) for task in left.values() if task.out]
     if outs:
         runtime.require_disk(outs[0][0], sum(job.disk_bytes(kind) for _, kind in outs))

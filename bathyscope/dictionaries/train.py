@@ -36,7 +36,8 @@ def train(
     checkpoint left it. An iterable is taken in its own order; one that can be iterated only once needs
     `settings.n_tokens`, as does one that does not know its length, and resuming skips what was used before.
     Raises ConfigError for settings or batches that do not fit (with shard or batch, and row), no batches, or a run
-    that diverges (with the step, what to change, and where its last checkpoint is).
+    that diverges (with the step, what to change, and where its last checkpoint is), DeviceError when it does not fit
+    into memory or on the disk.
     """
     job = open_job(data, [kind], hookpoint=hookpoint, settings=settings)
     parent = open_parent(start_from)

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bathyscope import runtime
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.job import DEFAULTS, Job, Task, TrainSettings, open_job
+from bathyscope.dictionaries.job import DEFAULTS, Task, TrainSettings, open_job
 from bathyscope.dictionaries.kinds import Kind
-from bathyscope.dictionaries.learn import is_made, learn
+from bathyscope.dictionaries.learn import learn
 from bathyscope.dictionaries.source import Batches, Hookpoint, Store
-from bathyscope.errors import ConfigError, DeviceError
+from bathyscope.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,6 @@ def train_many(
         name: _task(member, settings, None if out is None else Path(out) / name) for name, member in members.items()
     }
     job = open_job(data, [task.kind for task in tasks.values()], hookpoint=hookpoint, settings=settings)
-    _require_memory(job, tasks)
     found = learn(job, tasks)
     stopped = {name: result for name, result in found.items() if isinstance(result, ConfigError)}
     for name, error in stopped.items():
@@ -86,19 +84,3 @@ def train_many(
 def _task(member: Kind | MemberSettings, settings: TrainSettings, out: Path | None) -> Task:
     own = member if isinstance(member, MemberSettings) else MemberSettings(of=member)
     return Task(kind=own.of, settings=own.within(settings), out=out)
-
-
-def _require_memory(job: Job, tasks: Mapping[str, Task]) -> None:
-    """Refuse what cannot be held at once: weights and Adam's averages of all, gradients of the largest."""
-    sizes = {name: job.memory_bytes(task.kind) for name, task in tasks.items() if not is_made(job, task)}
-    if not sizes:
-        return
-    largest = max(sizes, key=lambda name: sizes[name])
-    needed = sum(sizes.values()) + job.weight_bytes(tasks[largest].kind)
-    free = runtime.free_memory_bytes(job.settings.device)
-    log.info("%d dictionaries to train need %s MB of memory", len(sizes), f"{needed / 1e6:,.0f}")
-    if free is not None and needed > free:
-        raise DeviceError(
-            f"{len(sizes)} dictionaries need {needed / 1e6:,.1f} MB at once (weights and Adam's averages; the largest, "
-            f"{largest}, {sizes[largest] / 1e6:,.1f} MB), {free / 1e6:,.1f} MB are free: train fewer or smaller ones"
-        )

@@ -21,15 +21,12 @@ from bathyscope.features.corpus import Corpus
 from bathyscope.features.near import NearMisses
 from bathyscope.features.postings import RUN_ENTRIES, Postings, PostingsWriter
 from bathyscope.features.settings import IndexSettings
+from bathyscope.features.size import SPARE, batch_rows
 
 log = logging.getLogger(__name__)
 
-BATCH_VALUES = 1 << 26
-"""Pre-activations held at once (256 MB in float32, and as much again while codes are chosen)."""
 FRESH = {"n_runs": 0, "next_row": 0}
 """State of a draft whose pass has not begun."""
-SPARE = 4
-"""Near-miss candidates kept per example wanted: some repeat a text or a document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +50,7 @@ def encode(corpus: Corpus, dictionary: Dictionary, *, work: Draft, settings: Ind
     writer = PostingsWriter(folder, n_features=dictionary.n_features, n_runs=state["n_runs"])
     near = _near_misses(folder, dictionary, settings, n_runs=state["n_runs"])
     sampled, kept = _sample(corpus.n_rows, settings.cofiring_tokens), list[tuple[np.ndarray, np.ndarray]]()
-    limit = max(1, min(settings.batch_tokens, BATCH_VALUES // dictionary.n_features))
-    for start, stop in corpus.row_batches(limit):
+    for start, stop in corpus.row_batches(batch_rows(dictionary.n_features, settings.batch_tokens)):
         if start < state["next_row"]:
             continue
         rows, features, values = _batch(corpus, dictionary, near, start, stop)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bathyscope import artifacts
+from bathyscope import artifacts, runtime
 from bathyscope.activations.collect import CollectSettings, collect
 from bathyscope.activations.match import require_same_model, require_width, shared_hookpoint
 from bathyscope.activations.store import ActivationStore, Split
@@ -29,6 +29,7 @@ from bathyscope.features.encode import FRESH, Encoded, encode
 from bathyscope.features.logits import writes_logits
 from bathyscope.features.reader import KIND, Example, FeatureIndex, FeatureRow
 from bathyscope.features.settings import DEFAULTS, IndexSettings
+from bathyscope.features.size import index_bytes
 from bathyscope.features.tokens import TokenTable
 from bathyscope.features.words import COUNTED_TOKENS, save_counts, text_words
 from bathyscope.files import write_atomic
@@ -57,7 +58,8 @@ def index_features(
 
     `text` is an activation store, whose `settings.split` documents are indexed, or anything that `collect` reads, of
     which the first `settings.n_tokens` tokens are indexed whole; of an image model, a store of `collect_images`.
-    Raises ConfigError or ModelError when store, dictionary and model do not belong together.
+    Raises ConfigError or ModelError when store, dictionary and model do not belong together, DeviceError when there is
+    too little memory.
     """
     dictionary.require_selection("an index of features")
     require_same_model(model, dictionary, text if isinstance(text, ActivationStore) else None)
@@ -92,6 +94,7 @@ class _Job:
 
 
 def _index(job: _Job, work: Draft, *, hookpoint: str, split: Split) -> None:
+    _require_memory(job)
     encoded = encode(job.corpus, job.dictionary, work=work, settings=job.settings)
     work.log(stage="encode", tokens=job.corpus.n_rows)
     vocabulary = _write_text(job, work)
@@ -101,6 +104,22 @@ def _index(job: _Job, work: Draft, *, hookpoint: str, split: Split) -> None:
     work.log(stage="tables", features=job.dictionary.n_features)
     summary = {"hookpoint": hookpoint, "split": split, **_summary(job, encoded)}
     _write_json(work.path / layout.SUMMARY_FILE, summary)
+
+
+def _require_memory(job: _Job) -> None:
+    """Refuse what the pass over the text cannot hold."""
+    needed = index_bytes(
+        job.dictionary.n_features,
+        n_tokens=len(job.corpus.tokens),
+        near_misses=job.settings.near_misses,
+        batch_tokens=job.settings.batch_tokens,
+    )
+    runtime.require_memory(
+        needed,
+        what=f"an index of {len(job.corpus.tokens):,} tokens and {job.dictionary.n_features:,} features would",
+        made_of="what is known of each token, near misses, and a batch",
+        remedy="index fewer tokens, or lower batch_tokens or near_misses",
+    )
 
 
 def _write_text(job: _Job, work: Draft) -> TokenTable:

@@ -17,7 +17,7 @@ from tiny import tiny_model
 
 from bathyscope import progress, runtime
 from bathyscope.activations import collect as module
-from bathyscope.activations import fill
+from bathyscope.activations import fill, size
 from bathyscope.activations.collect import CollectSettings, collect
 from bathyscope.activations.packing import TokenStream
 from bathyscope.activations.store import ActivationStore
@@ -120,7 +120,7 @@ def test_shards_are_of_bounded_size(store) -> None:
 
 
 def test_wide_rows_make_smaller_shards(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(fill, "MAX_SHARD_BYTES", 150 * (32 + 48) * 2)
+    monkeypatch.setattr(size, "MAX_SHARD_BYTES", 150 * (32 + 48) * 2)
     store = make_store(tmp_path / "a")
     assert 100 < max(shard["rows"] for shard in store.description["shards"]) <= 150
 
@@ -186,7 +186,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from bathyscope import progress
-from bathyscope.activations import fill
+from bathyscope.activations import fill, size
 from activations.small_store import make_store
 
 fill.CHECKPOINT_SECONDS = 0.0
@@ -333,6 +333,11 @@ def test_text_of_special_tokens_alone_is_refused(tmp_path) -> None:
 def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(runtime, "free_disk_bytes", lambda path: 10_000)
     refused(tmp_path, DeviceError, "no disk space")
+
+
+def test_too_little_memory_is_refused_before_anything_is_written(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(runtime, "free_memory_bytes", lambda device: 10_000)
+    refused(tmp_path, DeviceError, "activations need .* MB at once .*, 0.0 MB are free: lower shard_rows")
 
 
 @pytest.mark.parametrize(

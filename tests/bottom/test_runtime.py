@@ -137,3 +137,13 @@ def test_kept_memory_is_reused_without_page_faults() -> None:
     first, second = map(int, done.stdout.split())
     assert first > 10_000
     assert second < 100
+
+
+def test_too_little_memory_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "free_memory_bytes", lambda device: 2_000_000 if device == "cpu" else None)
+    line = {"what": "4 features", "made_of": "weights", "remedy": "train fewer"}
+    runtime.require_memory(2_000_000, **line)
+    with pytest.raises(DeviceError) as caught:
+        runtime.require_memory(2_000_001, **line)
+    assert str(caught.value) == "4 features need 2.0 MB at once (weights), 2.0 MB are free: train fewer"
+    runtime.require_memory(10**18, **line, device="a device that does not say")

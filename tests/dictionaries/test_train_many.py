@@ -276,6 +276,9 @@ def test_too_little_memory_is_refused_before_work_starts(store, tmp_path, monkey
         train_many(store, many, out=tmp_path / "many", settings=QUICK)
     assert not (tmp_path / "many").exists()
     train_many(store, {"b": wide}, settings=dataclasses.replace(QUICK, n_tokens=256))
+    with pytest.raises(DeviceError, match=r"12,000 features of width 16 need 6\.1 MB at once .*, 2\.5 MB are free"):
+        train(store, TopK(n_features=12_000, k=3), out=tmp_path / "one", settings=QUICK)
+    assert not (tmp_path / "one").exists()
 
 
 def test_free_memory_is_a_number_of_bytes_and_a_limit_of_the_group_counts(tmp_path):

@@ -8,13 +8,13 @@ import torch
 from features.planted import HOOKPOINT, Stream, indexed, one_hot_dictionary, sparse_values
 from tiny import D_MODEL, tiny_model
 
-from bathyscope import artifacts
+from bathyscope import artifacts, runtime
 from bathyscope.activations.collect import CollectSettings, collect
 from bathyscope.activations.text import Texts
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.rules import Above, Largest, Positive
 from bathyscope.dictionaries.weights import Weights
-from bathyscope.errors import ArtifactError, ConfigError, ModelError
+from bathyscope.errors import ArtifactError, ConfigError, DeviceError, ModelError
 from bathyscope.features import encode, layout
 from bathyscope.features.index import FeatureIndex, IndexSettings, index_features
 from bathyscope.features.logits import logit_tokens
@@ -216,6 +216,13 @@ def test_a_split_without_tokens_is_refused_and_leaves_nothing(tmp_path, stream, 
     with pytest.raises(ConfigError, match="held_out"):
         index_features(tiny_model(), one_hot_dictionary(rule=Positive()), store, out=tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_too_little_memory_is_refused_with_the_numbers_and_leaves_nothing(tmp_path, stream, x_ND, monkeypatch):
+    monkeypatch.setattr(runtime, "free_memory_bytes", lambda device: 1000)
+    with pytest.raises(DeviceError, match=r"an index of [\d,]+ tokens and 32 features would need .* 0\.0 MB are free"):
+        indexed(tmp_path / "out", stream, x_ND, one_hot_dictionary(rule=Positive()), SETTINGS)
+    assert not list(tmp_path.rglob("features.parquet"))
 
 
 def test_a_dictionary_of_another_width_than_the_model_has_no_logits(tmp_path, stream):
