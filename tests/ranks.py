@@ -4,7 +4,6 @@ import faulthandler
 import multiprocessing
 import os
 import socket
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -46,10 +45,11 @@ def _work(rank: int, n_ranks: int, port: int, work: Callable[[], None], folder: 
     stacks = (folder / f"rank-{rank}-stacks.txt").open("w")
     faulthandler.dump_traceback_later(SECONDS - 5, file=stacks)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(n_ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    ends_well = False
     try:
         work()
-    except BaseException:
-        (folder / f"rank-{rank}.txt").write_text(traceback.format_exc())
-        os._exit(1)
-    sys.stdout.flush()
-    os._exit(0)
+        ends_well = True
+    finally:
+        if not ends_well:
+            (folder / f"rank-{rank}.txt").write_text(traceback.format_exc())
+        os._exit(0 if ends_well else 1)

@@ -14,9 +14,9 @@ from bathyscope.dictionaries.blocks import BlockScale, Scale
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.meter import Meter
 from bathyscope.dictionaries.ranks.division import divide, gathered
+from bathyscope.dictionaries.ranks.gradients import sum_gradients, total_norm
 from bathyscope.dictionaries.ranks.losses import whole_loss
 from bathyscope.dictionaries.ranks.mesh import ALONE, Mesh
-from bathyscope.dictionaries.ranks.gradients import sum_gradients, total_norm
 from bathyscope.dictionaries.schedule import Optimisation
 from bathyscope.dictionaries.trainee import KindSettings, Loss
 
@@ -159,9 +159,7 @@ class Member:
 
     def _take_parameters(self) -> None:
         self._named, how = dict(self.trainee.named_parameters()), self.optimisation
-        self._adam = torch.optim.Adam(
-            list(self._named.values()), lr=how.lr, betas=how.betas, eps=how.eps, fused=True
-        )
+        self._adam = torch.optim.Adam(list(self._named.values()), lr=how.lr, betas=how.betas, eps=how.eps, fused=True)
 
     def _loss(self, x_ND: Tensor, progress: float) -> Loss:
         if self.mesh.is_alone:

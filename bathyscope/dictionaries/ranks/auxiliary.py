@@ -52,6 +52,4 @@ def _candidates(centred_ND: Tensor, dead_F: Tensor, W_enc_FD: Tensor, b_enc_F: T
     pre_NM = centred_ND @ W_enc_FD[dead_M].T + b_enc_F[dead_M]
     values_NK, slots_NK = pre_NM.topk(min(width, len(dead_M)), dim=1)
     more = (0, width - values_NK.shape[1])
-    return Pairs(
-        torch.nn.functional.pad(values_NK.relu(), more), torch.nn.functional.pad(dead_M[slots_NK], more)
-    )
+    return Pairs(torch.nn.functional.pad(values_NK.relu(), more), torch.nn.functional.pad(dead_M[slots_NK], more))

@@ -1,7 +1,7 @@
 """A trainee divided among the columns of a mesh, and put together again.
 
-What is divided is told by its name: shape letters that begin with F (`W_enc_FD`, `b_enc_F`, `silence.tokens_F`, and what
-an optimiser keeps of them) stand for a tensor with a row for each feature. Everything else every rank holds alike.
+What is divided is told by its name: shape letters that begin with F (`W_enc_FD`, `b_enc_F`, `silence.tokens_F`, and
+what an optimiser keeps of them) stand for a tensor with a row for each feature. The rest every rank holds alike.
 """
 
 import re

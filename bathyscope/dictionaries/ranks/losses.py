@@ -6,7 +6,6 @@ of this rank's share: summed over the ranks that hold a weight, they are the gra
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,9 +16,9 @@ from bathyscope.dictionaries.batch_selection import k_at
 from bathyscope.dictionaries.batch_topk import BatchTopK, BatchTopKTrainee
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.kernels.above import encode_above, select_batch
+from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.encode import encode_largest
 from bathyscope.dictionaries.kernels.jump import at_features
-from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.moments import Moments
 from bathyscope.dictionaries.kernels.select import Pairs
 from bathyscope.dictionaries.l0_control import seen_by, weight_factor
@@ -31,7 +30,7 @@ from bathyscope.dictionaries.ranks.selection import largest_of_batch, largest_of
 from bathyscope.dictionaries.relu import ReLU, ReLUTrainee
 from bathyscope.dictionaries.schedule import ramp
 from bathyscope.dictionaries.topk import TopK, TopKTrainee
-from bathyscope.dictionaries.trainee import KindSettings, Loss, Trainee
+from bathyscope.dictionaries.trainee import KindSettings, Loss
 from bathyscope.errors import ConfigError
 
 WholeLoss = Callable[..., Loss]

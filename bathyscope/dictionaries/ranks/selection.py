@@ -55,4 +55,3 @@ def least_kept(values_NK: Float[Tensor, "N K"], mesh: Mesh) -> Float[Tensor, ""]
     """The least value above 0 of all ranks, without gradient; infinity when there is none."""
     values_NK = values_NK.detach()
     return mesh.least_of_all(torch.where(values_NK > 0, values_NK, torch.inf).amin())
-

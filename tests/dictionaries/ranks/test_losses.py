@@ -1,11 +1,9 @@
 """Training by several processes: the losses, features and bytes of one process, and what is refused."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from dictionaries.planted import FakeStore, world
