@@ -49,14 +49,16 @@ class GroupSettings:
             raise ConfigError(f"restarts is {self.restarts}, expected 0 or more")
 
 
-def run_group(command: Sequence[str], settings: GroupSettings) -> int:
-    """The exit code of `python -m bathyscope` with these words, run by `settings.nproc` processes together.
+def run_group(
+    command: Sequence[str], settings: GroupSettings, *, program: Sequence[str] = (sys.executable, "-m", "bathyscope")
+) -> int:
+    """The exit code of `program` with these words, run by `settings.nproc` processes together.
 
     0 when all ended well; 2 or 130 as soon as one ends so; else that of the process that failed once too often.
     """
     for left in range(settings.restarts, -1, -1):
         with tempfile.TemporaryDirectory(prefix="bathyscope-") as folder:
-            group = _Group(command, settings.nproc, Path(folder))
+            group = _Group([*program, *command], settings.nproc, Path(folder))
             code = group.to_the_end()
             if code in (0, BAD_INPUT, INTERRUPTED):
                 return code
@@ -64,7 +66,7 @@ def run_group(command: Sequence[str], settings: GroupSettings) -> int:
             if left == 0:
                 log.error("%s and is not started again%s", what, group.last_words())
                 return 1
-            log.warning("%s: starting all again from the last checkpoint (%d more times)", what, left)
+            log.warning("%s: starting all again from the last checkpoint; %d restarts are left", what, left - 1)
             log.debug("what it said:%s", group.last_words())
     raise AssertionError("the last round returns")
 
@@ -72,9 +74,8 @@ def run_group(command: Sequence[str], settings: GroupSettings) -> int:
 class _Group:
     """The processes of one round."""
 
-    def __init__(self, command: Sequence[str], nproc: int, folder: Path) -> None:
-        self._folder, self.failed = folder, 0
-        port, words = _free_port(), [sys.executable, "-m", "bathyscope", *command]
+    def __init__(self, words: Sequence[str], nproc: int, folder: Path) -> None:
+        self._folder, self.failed, port = folder, 0, _free_port()
         self._processes = list[subprocess.Popen[bytes]]()
         for rank in range(nproc):
             with contextlib.ExitStack() as files:
@@ -86,9 +87,9 @@ class _Group:
         """Wait until all have ended, or one has failed and the others were stopped; the code that says most."""
         try:
             with _interruptible():
-                while any(code is None for code in self._codes()) and not any(self._codes()):
+                while None in self._codes() and not any(self._codes()):
                     time.sleep(LOOK_SECONDS)
-                self._wait(SETTLE_SECONDS if any(self._codes()) else 0)
+                self._wait(SETTLE_SECONDS)
         except KeyboardInterrupt:
             self._stop(signal.SIGINT)
             return INTERRUPTED
