@@ -25,7 +25,7 @@ def collect_together(
     model: Model,
     text: Text,
     *,
-    out: Path,
+    out: str | Path,
     hookpoint: str | Sequence[str] = "layers.15",
     n_tokens: int = 200_000,
     settings: CollectSettings = COLLECT_DEFAULTS,
@@ -34,6 +34,7 @@ def collect_together(
 
     The bytes are those of one process where processes have the same number of threads.
     """
+    out = Path(out)
     work = partial(collect, model, text, hookpoint=hookpoint, n_tokens=n_tokens, settings=settings)
     if not mesh.is_alone:
         together(
@@ -51,13 +52,14 @@ def index_together(
     dictionary: Dictionary,
     store: ActivationStore,
     *,
-    out: Path,
+    out: str | Path,
     settings: IndexSettings = INDEX_DEFAULTS,
 ) -> FeatureIndex:
     """What `index_features` makes of the same arguments, each process having encoded its share of the rows.
 
     Tables and examples are then made by the first process alone. Raises what `index_features` does.
     """
+    out = Path(out)
     work = partial(index_features, model, dictionary, store, settings=settings)
     if not mesh.is_alone:
         together(
