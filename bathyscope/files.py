@@ -18,7 +18,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
 
 
 def url_of(place: str | Path) -> str | None:
-    """`place` as an address if it begins with a protocol such as `s3://`, of which a path keeps one slash; else None."""
+    """`place` as an address if it begins with a protocol such as `s3://`, of which a path keeps one slash, or None."""
     found = _SCHEME.fullmatch(str(place))
     if found is None:
         return None
