@@ -137,6 +137,8 @@ def _opened(job: Job, task: Task) -> Iterator[_Learner]:
     learner = None
     try:
         with artifacts.draft(task.out, job.recipe(task)) as work:
+            if not job.mesh.is_alone:
+                work.log(stage="train", processes=job.mesh.n_ranks, feature_ranks=job.mesh.n_feature_ranks)
             learner = _Learner(job, task, work)
             yield learner
             if learner.stopped is not None:

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -38,13 +39,12 @@ class _Group:
 
     def __init__(self, words: Sequence[str], nproc: int, folder: Path) -> None:
         self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
-        threads, port = max(1, (os.cpu_count() or 1) // nproc), free_port()
+        port = free_port()
         for rank in range(nproc):
-            own = environment(rank, nproc, "127.0.0.1", port, local_rank=rank)
-            own |= {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
+            own = {**_defaults(nproc), **os.environ, **environment(rank, nproc, "127.0.0.1", port, local_rank=rank)}
             with contextlib.ExitStack() as files:
                 outlets = {} if rank == 0 else self._kept(rank, files)
-                process = subprocess.Popen(words, env={**os.environ, **own}, start_new_session=True, **outlets)
+                process = subprocess.Popen(words, env=own, start_new_session=True, **outlets)
             self._processes.append(process)
 
     def to_the_end(self) -> Ended:
@@ -88,6 +88,12 @@ class _Group:
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+
+def _defaults(nproc: int) -> dict[str, str]:
+    """What holds unless the environment says otherwise: cores shared out, and no way but inside this machine."""
+    threads = max(1, (os.cpu_count() or 1) // nproc)
+    return {"OMP_NUM_THREADS": str(threads), "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
 
 
 def free_port() -> int:

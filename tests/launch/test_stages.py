@@ -97,7 +97,7 @@ def test_two_processes_share_out_the_estimators(tmp_path, capfd):
         + "".join(f"fillings.{slot} = {json.dumps(list('abcdefgh'))}\n" for slot in "ab")
         + "[event]\nkind = 'argmax'\ntoken = 97\n"
     )
-    methods = ["naive", "auto", "peaks"]
+    methods = ["naive", "auto", "peaks over threshold"]
     words = ["risk", "--problem", str(file), "--forward", "700", "--methods", *methods, "--out"]
 
     def work() -> None:
