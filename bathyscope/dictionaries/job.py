@@ -21,7 +21,7 @@ from bathyscope.dictionaries.ranks.division import require_even
 from bathyscope.dictionaries.ranks.losses import whole_loss
 from bathyscope.dictionaries.ranks.mesh import ALONE, Mesh
 from bathyscope.dictionaries.schedule import Optimisation
-from bathyscope.dictionaries.source import Batches, Hookpoint, Source, Store, open_source, read_ahead
+from bathyscope.dictionaries.source import Batches, Hookpoint, Source, Store, StoreSource, open_source, read_ahead
 from bathyscope.errors import ConfigError, DeviceError
 
 
@@ -188,10 +188,10 @@ def _require_common_work(job: Job, kinds: Sequence[Kind]) -> None:
     for kind in kinds:
         whole_loss(kind)
         require_even(kind, job.mesh)
-    n_rows, size = job.source.n_rows or job.n_tokens, job.settings.batch_size
-    ends = [n % size for n in (min(n_rows, job.n_tokens), job.n_tokens % n_rows)]
-    for n_last in (n for n in ends if n):
-        job.mesh.own_tokens(job.sample_ND[:1].expand(n_last, -1))
+    if isinstance(job.source, StoreSource) and job.source.n_rows:
+        seen, size = min(job.source.n_rows, job.n_tokens), job.settings.batch_size
+        for n_last in {seen % size, job.n_tokens % job.source.n_rows % size} - {0}:
+            job.mesh.own_tokens(job.sample_ND[:1].expand(n_last, -1))
 
 
 def require_device(device: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bathyscope.dictionaries.ranks.mesh import Mesh
@@ -56,6 +57,8 @@ def gathered(tensors: Mapping[str, Tensor], mesh: Mesh) -> dict[str, Tensor]:
 
 def own_tensors(file: Path, mesh: Mesh, n_features: int) -> dict[str, Tensor]:
     """This rank's part of the tensors that `gathered` gave and a file holds; other rows are not read."""
+    if mesh.n_feature_ranks == 1:
+        return load_file(file)
     own, found = mesh.own_features(n_features), dict[str, Tensor]()
     with safetensors.safe_open(file, framework="pt") as saved:
         for name in saved.keys():  # noqa: SIM118 – no mapping
