@@ -98,7 +98,7 @@ def test_two_processes_share_out_the_estimators(tmp_path, capfd):
         + "[event]\nkind = 'argmax'\ntoken = 97\n"
     )
     methods = ["naive", "auto", "peaks over threshold"]
-    words = ["risk", "--problem", str(file), "--forward", "700", "--methods", *methods, "--out"]
+    words = ["risk", "--problem", str(file), "--forward", "1200", "--methods", *methods, "--out"]
 
     def work() -> None:
         assert main([*words, str(tmp_path / "several")]) == 0
