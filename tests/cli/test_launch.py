@@ -19,7 +19,7 @@ SECONDS = 300.0
 
 
 def words(store: Path, out: Path) -> list[str]:
-    settings = ["--batch-size", "64", "--n-tokens", "25600", "--log-every", "1", "--checkpoint-seconds", "0"]
+    settings = ["--batch-size", "64", "--n-tokens", "25600", "--log-every", "10", "--checkpoint-seconds", "0"]
     where = ["--activations", str(store), "--hookpoint", "layers.1", "--out", str(out), "--feature-ranks", "2"]
     return ["train", *where, *settings, "topk", "--n-features", "64", "--k", "4"]
 

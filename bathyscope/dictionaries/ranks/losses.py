@@ -39,11 +39,11 @@ WholeLoss = Callable[..., Loss]
 
 def whole_loss(kind: KindSettings) -> WholeLoss:
     """The loss of a kind that can be trained by several processes. Raises ConfigError for others."""
-    for known, loss in _LOSSES.items():
-        if type(kind) is known:
-            return loss
-    names = ", ".join(known.__name__ for known in _LOSSES)
-    raise ConfigError(f"{type(kind).__name__} is trained by one process; several can train {names}")
+    loss = _LOSSES.get(type(kind))
+    if loss is None:
+        names = ", ".join(known.__name__ for known in _LOSSES)
+        raise ConfigError(f"{type(kind).__name__} is trained by one process; several can train {names}")
+    return loss
 
 
 def topk_loss(trainee: TopKTrainee, x_ND: Float[Tensor, "N D"], *, progress: float, mesh: Mesh) -> Loss:
