@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bathyscope.activations.pairs.sets import pair_set
     from bathyscope.activations.pairs.store import PairStore
     from bathyscope.activations.pairs.template import Template, read_template
+    from bathyscope.activations.share import Share
     from bathyscope.activations.store import ActivationStore
     from bathyscope.activations.text import Mixture, Texts
     from bathyscope.activations.through import Through
@@ -121,6 +122,8 @@ if TYPE_CHECKING:
     from bathyscope.features.search import search_activation, search_prompts, search_token
     from bathyscope.features.settings import IndexSettings
     from bathyscope.features.text_search import FeatureText, TextSearch
+    from bathyscope.launch.group import joined
+    from bathyscope.launch.stages import collect_together, index_together
     from bathyscope.models.generate import generate
     from bathyscope.models.load import load_model
     from bathyscope.models.vision import ImageModel, load_image_model
@@ -366,6 +369,7 @@ _WHERE = {
     "RiskBench": "bathyscope.risk.bench.settings",
     "SampledSequence": "bathyscope.risk.events.sequence",
     "Server": "bathyscope.serving.server",
+    "Share": "bathyscope.activations.share",
     "Shift": "bathyscope.dictionaries.shift",
     "ShiftBench": "bathyscope.evaluation.shift_bench",
     "ShiftColumn": "bathyscope.vectors.shift_column",
@@ -432,6 +436,7 @@ _WHERE = {
     "collect": "bathyscope.activations.collect",
     "collect_images": "bathyscope.activations.collect_images",
     "collect_pairs": "bathyscope.activations.pairs.collect",
+    "collect_together": "bathyscope.launch.stages",
     "colon_law": "bathyscope.risk.inputs.recipes.code",
     "compare": "bathyscope.evaluation.compare",
     "compare_risk": "bathyscope.risk.paired",
@@ -462,10 +467,12 @@ _WHERE = {
     "identifiability": "bathyscope.evaluation.identifiability.report",
     "if_law": "bathyscope.risk.inputs.recipes.code",
     "index_features": "bathyscope.features.index",
+    "index_together": "bathyscope.launch.stages",
     "influence": "bathyscope.steering.influence",
     "influence_scores": "bathyscope.evaluation.influence",
     "interchange": "bathyscope.circuits.interchange",
     "intervene": "bathyscope.circuits.interchange",
+    "joined": "bathyscope.launch.group",
     "judge_explanations": "bathyscope.explanations.scores.judged",
     "language_card": "bathyscope.evaluation.languages",
     "last_checkpoint": "bathyscope.dictionaries.checkpoint",
@@ -684,6 +691,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "RiskBench",
     "SampledSequence",
     "Server",
+    "Share",
     "Shift",
     "ShiftBench",
     "ShiftColumn",
@@ -750,6 +758,7 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "collect",
     "collect_images",
     "collect_pairs",
+    "collect_together",
     "colon_law",
     "compare",
     "compare_risk",
@@ -780,10 +789,12 @@ __all__ = [  # noqa: RUF022 (plain alphabetical order, as a test compares)
     "identifiability",
     "if_law",
     "index_features",
+    "index_together",
     "influence",
     "influence_scores",
     "interchange",
     "intervene",
+    "joined",
     "judge_explanations",
     "language_card",
     "last_checkpoint",

@@ -22,7 +22,7 @@ import bathyscope
 from bathyscope import runtime
 from bathyscope.config import canonical, to_json
 from bathyscope.errors import ArtifactError, BathyscopeError, DeviceError
-from bathyscope.files import TEMPORARY, read_json, sha256, sync, write_atomic
+from bathyscope.files import TEMPORARY, read_json, sha256, sync, url_of, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -231,6 +231,8 @@ def verify(path: Path) -> Manifest:
 
 def _place(out: Path) -> Path:
     """The absolute folder that `out` means, with links and `..` followed, so that its partial folder is beside it."""
+    if url_of(out) is not None:
+        raise ArtifactError(f"{url_of(out)}: folders are made on a disk of this machine; choose a path, copy it later")
     try:
         place = out.resolve()
     except RuntimeError as error:

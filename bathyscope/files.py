@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,17 @@ from bathyscope.runtime import disk_errors
 
 TEMPORARY = ".tmp"
 """Ending of a file that `write_atomic` has not renamed yet."""
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
+
+
+def url_of(place: str | Path) -> str | None:
+    """`place` as an address if it begins with a protocol such as `s3://`, of which a path keeps one slash, or None."""
+    found = _SCHEME.fullmatch(str(place))
+    if found is None:
+        return None
+    scheme, rest = found.groups()
+    return f"{scheme}:///{rest}" if scheme == "file" else f"{scheme}://{rest}"
 
 
 def sha256(file: Path) -> str:

@@ -135,6 +135,16 @@ def is_disk_full(error: BaseException) -> bool:
     return False
 
 
+def is_in_group() -> bool:
+    """Whether this process is one of several that torchrun or `bathyscope launch` started to work together."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def is_first() -> bool:
+    """Whether this process speaks for its group: the first of several, or one alone."""
+    return not is_in_group() or os.environ["RANK"] == "0"
+
+
 def cache_folder() -> Path:
     """The user's cache folder for materials and converted models (`BATHYSCOPE_CACHE` overrides it)."""
     override = os.environ.get("BATHYSCOPE_CACHE")

@@ -64,7 +64,7 @@ def measure(n_features: int, n_tokens: int, n_shifts: int) -> dict[str, float]:
             tile=WINDOW,
         )
         units = text_units(corpus.tokens, corpus.documents, table)
-        reading = Reading(corpus=corpus, units=units, postings=Postings(Path(folder), n_runs=writer.n_runs))
+        reading = Reading(corpus=corpus, units=units, postings=Postings((Path(folder), writer.n_runs)))
         start = time.process_time()
         words_of_text(reading, FiringInformation(n_shifts=n_shifts), table, n=15, seed=0)
         found["firing"] = time.process_time() - start

@@ -7,6 +7,7 @@ and settings; how it fills a store, and goes on after an interruption, is known 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from jaxtyping import Float
@@ -16,7 +17,9 @@ from bathyscope import artifacts, runtime
 from bathyscope.activations import size
 from bathyscope.activations.fill import Filled, Plan, fill
 from bathyscope.activations.packing import Packing, TokenBatch, TokenStream, check_packing
+from bathyscope.activations.parts import join_parts
 from bathyscope.activations.shards import TORCH_DTYPES, Dtype
+from bathyscope.activations.share import ALL, Share
 from bathyscope.activations.store import KIND, SCHEMA, ActivationStore
 from bathyscope.activations.text import OpenText, Text, open_text, readable
 from bathyscope.activations.writer import tokens_by_source
@@ -70,10 +73,14 @@ def collect(
     hookpoint: str | Sequence[str] = "layers.15",
     n_tokens: int = 200_000,
     settings: CollectSettings = CollectSettings(),
+    share: Share = ALL,
+    parts: Sequence[ActivationStore] = (),
 ) -> ActivationStore:
     """The activations of the first `n_tokens` tokens of `text` at the hookpoints, in the folder `out`.
 
     A finished folder of the same recipe is opened at once; an interrupted one is gone on with, to the same bytes.
+    With a `share` only its batches are run; with the stores of all shares as `parts`, in order, none is, and the folder
+    is the one that a single call would have made.
     Text that ends early gives fewer tokens and a log line. Raises ConfigError for unreadable or empty text and for
     activations that the dtype cannot hold, ModelError for an unknown hookpoint or activations that are not finite,
     ArtifactError when `out` holds something else, DeviceError when disk or memory have no room.
@@ -84,7 +91,7 @@ def collect(
     opened = open_text(text)
     patterns = [hookpoint] if isinstance(hookpoint, str) else list(hookpoint)
     names = list(dict.fromkeys(name for pattern in patterns for name in resolve(model, pattern)))
-    job = _Job(model, opened, {name: width(model, name) for name in names}, n_tokens, settings)
+    job = _Job(model, opened, {name: width(model, name) for name in names}, n_tokens, settings, share)
     recipe = Recipe(
         kind=KIND,
         schema=SCHEMA,
@@ -94,6 +101,7 @@ def collect(
             "hookpoints": names,
             "n_tokens": n_tokens,
             "settings": settings,
+            **({} if share == ALL else {"share": share}),
         },
         seed=settings.seed,
         materials=(*model.materials, *opened.records()),
@@ -102,7 +110,7 @@ def collect(
         _check(job, out)
         runtime.keep_freed_memory()
         with artifacts.draft(out, recipe) as work:
-            _collect(job, work)
+            _collect(job, work, parts)
     return ActivationStore(out)
 
 
@@ -115,6 +123,12 @@ class _Job:
     widths: Mapping[str, int]
     n_tokens: int
     settings: CollectSettings
+    share: Share
+
+    @property
+    def n_own_tokens(self) -> int:
+        """About how many tokens are in the share."""
+        return -(-self.n_tokens // self.share.of)
 
     @property
     def plan(self) -> Plan:
@@ -126,7 +140,7 @@ class _Job:
             dtype=TORCH_DTYPES[settings.dtype],
             shard_rows=settings.shard_rows,
             batch_tokens=packing.rows_per_batch * packing.context,
-            n_tokens=self.n_tokens,
+            n_tokens=self.n_own_tokens,
             special=special_tokens(self.model) if settings.mask_special else (),
             sink_multiple=settings.sink_multiple,
         )
@@ -140,8 +154,8 @@ def _check(job: _Job, out: Path) -> None:
     partial = out.with_name(out.name + ".partial")
     written = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file()) if partial.exists() else 0
     plan = job.plan
-    scratch = min(job.n_tokens, plan.capacity) * plan.row_bytes
-    needed = size.disk_bytes(job.n_tokens, row_bytes=plan.row_bytes) + scratch
+    scratch = min(job.n_own_tokens, plan.capacity) * plan.row_bytes
+    needed = size.disk_bytes(job.n_own_tokens, row_bytes=plan.row_bytes) + scratch
     runtime.require_disk(out, max(0, needed - written))
     runtime.require_memory(
         size.collect_bytes(
@@ -153,11 +167,15 @@ def _check(job: _Job, out: Path) -> None:
     )
 
 
-def _collect(job: _Job, work: Draft) -> None:
-    """Fill the draft from its last checkpoint to the end of the text."""
+def _collect(job: _Job, work: Draft, parts: Sequence[ActivationStore]) -> None:
+    """Fill the draft from its last checkpoint to the end of the text, or from the parts that others made of it."""
     packing, seed = job.settings.packing, job.settings.seed
     stream = TokenStream(job.model, job.text, packing=packing, seed=seed, n_tokens=job.n_tokens)
-    filled = fill(work, stream, lambda batch: _forward(job.model, list(job.widths), batch), job.plan)
+    if parts:
+        filled = join_parts(work, stream, parts, job.plan)
+    else:
+        read = partial(_forward, job.model, list(job.widths))
+        filled = fill(work, stream, read, job.plan, share=job.share)
     _finish(job, work, stream, filled)
 
 
@@ -171,7 +189,7 @@ def _forward(model: Model, hookpoints: list[str], batch: TokenBatch) -> dict[str
 def _finish(job: _Job, work: Draft, stream: TokenStream, filled: Filled) -> None:
     """Write index, sources and token columns; say what a user should know about the result."""
     writer = filled.writer
-    if writer.n_tokens < job.n_tokens:
+    if job.share == ALL and writer.n_tokens < job.n_tokens:
         log.warning("the text has %d tokens, %d were asked: all of them are taken", writer.n_tokens, job.n_tokens)
     tokens = tokens_by_source(work.checkpoint_path, stream.document_sources, n_sources=len(job.text.sources))
     documents = [stream.document_sources.count(i) for i in range(len(job.text.sources))]

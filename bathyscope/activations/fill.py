@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bathyscope import progress
 from bathyscope.activations.masks import Mask
+from bathyscope.activations.share import ALL, Share
 from bathyscope.activations.size import shard_capacity
 from bathyscope.activations.writer import StoreWriter
 from bathyscope.artifacts import Draft
@@ -93,9 +94,12 @@ def fill(
     batches: Iterable[AnyBatch],
     read: Callable[[AnyBatch], Mapping[str, Float[Tensor, "N _"]]],
     plan: Plan,
+    *,
+    share: Share = ALL,
 ) -> Filled:
     """Fill the draft from its last checkpoint to the end of the stream. `read` runs the model on one batch.
 
+    Of several shares one may stay empty; of their other batches, the first is run too if norms decide what is kept.
     Raises ConfigError when no token is kept or the stored type cannot hold an activation, ModelError for one that is
     not finite.
     """
@@ -112,6 +116,11 @@ def fill(
     pace = _Pace(work, total=plan.n_tokens, done=writer.n_tokens)
     n_batches = state["batches"]
     for batch in itertools.islice(batches, n_batches, None):
+        if not share.has(n_batches):
+            n_batches += 1
+            if not mask.is_settled:
+                mask.settle(batch.tokens_N, read(batch))
+            continue
         before = {"batches": n_batches, "mask": mask.state()}
         x_ND = read(batch)
         _require_finite(plan.model, x_ND)
@@ -127,11 +136,17 @@ def fill(
         if pace.is_due:
             writer.save()
             _checkpoint(work, writer, {"batches": n_batches, "mask": mask.state()}, pace)
-    if not writer.n_rows:
-        raise ConfigError(f"no token is kept: all {writer.n_tokens} are special or masked; choose other text or masks")
+    if share.of == 1:
+        require_rows(writer)
     writer.close_shard()
     _checkpoint(work, writer, {"batches": n_batches, "mask": mask.state()}, pace)
     return Filled(writer, mask)
+
+
+def require_rows(writer: StoreWriter) -> None:
+    """Raise ConfigError for a store without a row."""
+    if not writer.n_rows:
+        raise ConfigError(f"no token is kept: all {writer.n_tokens} are special or masked; choose other text or masks")
 
 
 def _require_finite(model: str, x_ND: Mapping[str, Float[Tensor, "N _"]]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bathyscope.activations.remote import local_folder
 from bathyscope.artifacts import Manifest, check_file, read_manifest
 from bathyscope.errors import ConfigError
 from bathyscope.files import read_json
@@ -15,8 +16,11 @@ class HookpointFolder:
     """A folder with an `index.json` that names its hookpoints and its model."""
 
     def __init__(self, path: str | Path, *, kind: str, schema: int) -> None:
-        """Open `path`. Raises ArtifactError when it is missing, unfinished, of another kind or damaged."""
-        self.path = Path(path)
+        """Open `path`, a folder or an address that fsspec knows; see `remote` for what is raised beside the following.
+
+        Raises ArtifactError when it is missing, unfinished, of another kind or damaged.
+        """
+        self.path = local_folder(path)
         self.manifest: Manifest = read_manifest(self.path, kind=kind, schema=schema)
         self._index: dict[str, Any] = read_json(check_file(self.path, self.manifest, INDEX))
 

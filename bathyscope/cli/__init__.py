@@ -43,7 +43,7 @@ def _main(words: list[str]) -> int:
         hint = f"; did you mean {near[0]}?" if near else f"; choose from {', '.join(COMMANDS)}"
         print(f"error: no command named {words[0]!r}{hint}", file=sys.stderr)
         return 2
-    return _run(words[0], entry, words[1:])
+    return _run(words[0], entry, _stage_apart(words[1:]) if words[0] == "launch" else words[1:])
 
 
 def overview() -> str:
@@ -51,6 +51,12 @@ def overview() -> str:
     width = max(map(len, COMMANDS))
     rows = [f"  {name:<{width}}  {entry.help}" for name, entry in COMMANDS.items()]
     return "\n".join(["Look under the surface of language models.", "", USAGE, "", "commands:", *rows])
+
+
+def _stage_apart(words: list[str]) -> list[str]:
+    """The words with a mark before the name of a stage: what follows are its own options."""
+    at = next((n for n, word in enumerate(words) if word in COMMANDS), len(words))
+    return [*words[:at], "--", *words[at:]] if at < len(words) and "--" not in words[:at] else words
 
 
 def _run(name: str, entry: Entry, arguments: Sequence[str]) -> int:

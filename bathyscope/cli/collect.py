@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bathyscope.activations.collect import CollectSettings, collect
+from bathyscope.activations.collect import CollectSettings
 from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result
+from bathyscope.launch.group import joined
+from bathyscope.launch.stages import collect_together
 from bathyscope.models.load import load_model
 
 
@@ -29,13 +31,15 @@ class Collect(Command):
 
 def run(config: Collect) -> None:
     """Collect and print what is in the folder."""
-    store = collect(
-        load_model(config.model),
-        list(config.text),
-        out=config.out,
-        hookpoint=list(config.hookpoint),
-        n_tokens=config.n_tokens,
-        settings=config.settings,
-    )
+    with joined() as mesh:
+        store = collect_together(
+            mesh,
+            load_model(config.model),
+            list(config.text),
+            out=config.out,
+            hookpoint=list(config.hookpoint),
+            n_tokens=config.n_tokens,
+            settings=config.settings,
+        )
     figures = {"activations": str(store.path), "tokens": store.n_tokens, "rows": store.n_rows}
     result({**figures, "hookpoints": ", ".join(store.hookpoints), "digest": store.manifest.digest}, as_json=config.json)

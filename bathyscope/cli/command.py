@@ -24,24 +24,29 @@ class Entry:
     """Name of the dataclass."""
     help: str
     """One line for `bathyscope --help`."""
+    together: bool = False
+    """Whether several processes can run it together (docs/many-processes.md)."""
 
 
 COMMANDS: dict[str, Entry] = {
     "demo": Entry(
         "bathyscope.cli.demo", "Demo", "Run every stage on SmolLM2-135M and open-licence text; ends with a page."
     ),
-    "collect": Entry("bathyscope.cli.collect", "Collect", "Turn text into activations on disk."),
+    "collect": Entry("bathyscope.cli.collect", "Collect", "Turn text into activations on disk.", together=True),
     "pairs": Entry("bathyscope.cli.pairs", "Pairs", "Turn pairs of texts into pairs of activations and their shifts."),
     "counterfactuals": Entry(
         "bathyscope.cli.counterfactuals", "Counterfactuals", "Have a language model rewrite texts, a factor at a time."
     ),
-    "train": Entry("bathyscope.cli.train", "Train", "Learn a sparse dictionary from activations."),
+    "train": Entry("bathyscope.cli.train", "Train", "Learn a sparse dictionary from activations.", together=True),
     "sweep": Entry("bathyscope.cli.sweep", "Sweep", "Learn several dictionaries from one stream and compare them."),
     "shifts": Entry(
         "bathyscope.cli.shifts", "Shifts", "Learn concepts from pairs, and say whether the pairs can identify them."
     ),
     "index": Entry(
-        "bathyscope.cli.index", "Index", "Say for each feature when it fires, how often and what it writes."
+        "bathyscope.cli.index",
+        "Index",
+        "Say for each feature when it fires, how often and what it writes.",
+        together=True,
     ),
     "explain": Entry("bathyscope.cli.explain", "Explain", "Put each feature into words."),
     "write": Entry("bathyscope.cli.write", "Write", "Have a language model describe features in a few words."),
@@ -91,7 +96,12 @@ COMMANDS: dict[str, Entry] = {
     "convert": Entry(
         "bathyscope.cli.convert", "Convert", "Read or write dictionaries of other tools, and check what they claim."
     ),
-    "risk": Entry("bathyscope.cli.risk", "Risk", "Estimate the probability of an output too rare to sample."),
+    "risk": Entry(
+        "bathyscope.cli.risk", "Risk", "Estimate the probability of an output too rare to sample.", together=True
+    ),
+    "launch": Entry(
+        "bathyscope.cli.launch", "Launch", "Run collect, train, index or risk in several processes of this machine."
+    ),
     "bench": Entry("bathyscope.cli.bench", "Bench", "Measure every kind on worlds whose truth is known, beside nulls."),
     "plan": Entry("bathyscope.cli.plan", "Plan", "Say what a job will cost before it runs, and how to lay it out."),
     "export": Entry("bathyscope.cli.export", "Export", "Write a run as one HTML file that opens without a server."),
@@ -99,3 +109,6 @@ COMMANDS: dict[str, Entry] = {
     "models": Entry("bathyscope.cli.models", "Models", "List a model's hookpoints and their widths."),
     "materials": Entry("bathyscope.cli.materials", "Materials", "List pinned models and texts, or fetch one."),
 }
+
+TOGETHER = tuple(name for name, entry in COMMANDS.items() if entry.together)
+"""The stages that several processes can run together."""

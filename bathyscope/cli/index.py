@@ -8,7 +8,9 @@ from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result
 from bathyscope.dictionaries.dictionary import load_dictionary
 from bathyscope.evaluation.nulls import random_dictionary_on
-from bathyscope.features.index import IndexSettings, index_features
+from bathyscope.features.settings import IndexSettings
+from bathyscope.launch.group import joined
+from bathyscope.launch.stages import index_together
 from bathyscope.models.load import load_model
 
 
@@ -35,13 +37,15 @@ def run(config: Index) -> None:
     dictionary, store = load_dictionary(config.dictionary), ActivationStore(config.activations)
     if config.random_directions:
         dictionary = random_dictionary_on(store, dictionary, seed=config.settings.seed)
-    index = index_features(
-        load_model(config.model),
-        dictionary,
-        store,
-        out=config.out,
-        settings=config.settings,
-    )
+    with joined() as mesh:
+        index = index_together(
+            mesh,
+            load_model(config.model),
+            dictionary,
+            store,
+            out=config.out,
+            settings=config.settings,
+        )
     figures = {
         "features": str(config.out),
         "tokens": index.summary["n_tokens"],

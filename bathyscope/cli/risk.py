@@ -1,15 +1,20 @@
 """`bathyscope risk`: the probability of an event that a file states, by one estimator or several."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bathyscope import artifacts
-from bathyscope.artifacts import Recipe
+from bathyscope.activations.share import ALL, Share
+from bathyscope.artifacts import Draft, Recipe
 from bathyscope.cli.command import Command
 from bathyscope.cli.terminal import result, say
 from bathyscope.errors import ConfigError
 from bathyscope.files import sha256, write_atomic
+from bathyscope.launch.group import joined
+from bathyscope.launch.together import together
 from bathyscope.risk.bench.methods import EACH, ONE_PASS
 from bathyscope.risk.budget import Budget
 from bathyscope.risk.estimate import Estimate
@@ -77,14 +82,58 @@ def run(config: Risk) -> None:
         for one in read_estimates(config.out):
             _show(one, problem, as_json=config.json)
         return
-    with artifacts.draft(config.out, recipe) as work:
+    job = _Job(config, problem, budget, recipe)
+    with joined() as mesh:
+        if mesh.is_alone:
+            _estimate(job, config.out, ALL)
+        else:
+            together(mesh, config.out, partial(_estimate, job), partial(_join, job))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What one call was asked for."""
+
+    config: Risk
+    problem: Problem
+    budget: Budget
+    recipe: Recipe
+
+
+def _estimate(job: _Job, out: Path, share: Share) -> None:
+    """Write the estimates of a share of the estimators, one after the other; each that is done is kept."""
+    config = job.config
+    recipe = (
+        job.recipe if share == ALL else dataclasses.replace(job.recipe, config={**job.recipe.config, "share": share})
+    )
+    if artifacts.is_finished(out, recipe):
+        return
+    names = [name for number, name in enumerate(config.methods) if share.has(number)]
+    with artifacts.draft(out, recipe) as work:
         found = [estimate_of(row) for row in (work.state() or {"rows": []})["rows"]]
         for one in found:
-            _show(one, problem, as_json=config.json)
-        for name in config.methods[len(found) :]:
-            found.append(_estimated(name, problem, budget, config))
+            _show(one, job.problem, as_json=config.json)
+        for name in names[len(found) :]:
+            found.append(_estimated(name, job.problem, job.budget, config))
             work.checkpoint({"rows": [one.row() for one in found]})
-        write_estimates(work.path, found)
+        _write(work, found)
+
+
+def _join(job: _Job, parts: Sequence[Path]) -> None:
+    """Write the estimates of all shares in the order asked, and show those of other processes."""
+    shares = [read_estimates(part) for part in parts]
+    found = [shares[number % len(parts)][number // len(parts)] for number in range(len(job.config.methods))]
+    with artifacts.draft(job.config.out, job.recipe) as work:
+        _write(work, found)
+    for number, one in enumerate(found):
+        if not Share(number=0, of=len(parts)).has(number):
+            _show(one, job.problem, as_json=job.config.json)
+
+
+def _write(work: Draft, found: Sequence[Estimate]) -> None:
+    """The rows, and where there are some a picture of them."""
+    write_estimates(work.path, found)
+    if found:
         write_atomic(work.path / PICTURE, ladder(found, title=found[0].problem).encode())
 
 

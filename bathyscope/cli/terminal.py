@@ -19,7 +19,7 @@ import tyro
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bathyscope import runtime
-from bathyscope.cli.command import Entry
+from bathyscope.cli.command import TOGETHER, Entry
 from bathyscope.errors import BathyscopeError, ConfigError
 from bathyscope.progress import Step, listening
 
@@ -29,6 +29,9 @@ PLAIN_LINE_SECONDS = 5.0
 
 def run_command(name: str, entry: Entry, arguments: Sequence[str]) -> int:
     """Parse `arguments` into the subcommand's dataclass, run it, and turn what happens into an exit code."""
+    if runtime.is_in_group() and not entry.together:
+        line = f"{name} is run by one process; several together can run {', '.join(TOGETHER)}"
+        return _say_error(ConfigError(line), as_json="--json" in arguments)
     module = importlib.import_module(entry.module)
     complaint = io.StringIO()
     try:
@@ -50,7 +53,9 @@ def run_command(name: str, entry: Entry, arguments: Sequence[str]) -> int:
 
 
 def result(figures: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print the outcome of a stage: one JSON object, or aligned `name value` lines."""
+    """Print the outcome of a stage: one JSON object, or aligned `name value` lines; of several processes the first."""
+    if not runtime.is_first():
+        return
     if as_json:
         print(json.dumps({"event": "result", **figures}), flush=True)
         return
@@ -60,17 +65,18 @@ def result(figures: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def say(text: str, *, as_json: bool) -> None:
-    """Print a line for people; nothing with `--json`."""
-    if not as_json:
+    """Print a line for people; nothing with `--json`, nor from any process but the first."""
+    if not as_json and runtime.is_first():
         print(text, flush=True)
 
 
-def _guarded(job: Callable[[], None], *, as_json: bool) -> int:
+def _guarded(job: Callable[[], int | None], *, as_json: bool) -> int:
+    """The exit code of a job: what it returns, 0 for None, or what stands for the exception that ended it."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("bathyscope").setLevel(logging.INFO)
     try:
         with _terminated_like_ctrl_c(), _progress(as_json=as_json):
-            job()
+            return job() or 0
     except KeyboardInterrupt:
         print("interrupted; run the same command again to resume", file=sys.stderr)
         return EXIT_INTERRUPTED
@@ -80,7 +86,6 @@ def _guarded(job: Callable[[], None], *, as_json: bool) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         return _say_error(error, as_json=as_json)
-    return 0
 
 
 def _one_line(box: str) -> str:
@@ -93,7 +98,7 @@ def _one_line(box: str) -> str:
 
 def _say_error(error: Exception, *, as_json: bool) -> int:
     line = " ".join(str(error).split())
-    if as_json:
+    if as_json and runtime.is_first():
         print(json.dumps({"event": "error", "error": type(error).__name__, "message": line}), flush=True)
     print(f"error: {line}", file=sys.stderr)
     return EXIT_BAD_INPUT
@@ -115,7 +120,9 @@ def _terminated_like_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _progress(*, as_json: bool) -> Iterator[None]:
-    if as_json:
+    if not runtime.is_first():
+        yield
+    elif as_json:
         with listening(_json_step):
             yield
     elif sys.stderr.isatty():

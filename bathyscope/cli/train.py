@@ -27,6 +27,7 @@ from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings, train
 from bathyscope.dictionaries.transcoder import Transcoder
 from bathyscope.errors import ConfigError
+from bathyscope.launch.group import joined
 
 Kind = (
     Annotated[TopK, tyro.conf.subcommand("topk")]
@@ -59,6 +60,8 @@ class Train(Command):
     """Dictionary of the same size and rule to go on from: its folder, or its id on the Hub."""
     frozen: Part | None = None
     """Hold a part of the kind at its random start: the null to read the dictionary's figures against."""
+    feature_ranks: int = 1
+    """Of several processes (`launch`, torchrun): how many share the features; tokens are split over the rest."""
     kind: Kind = field(default_factory=TopK)
     """Kind of dictionary."""
     settings: TrainSettings = field(default_factory=TrainSettings)
@@ -69,14 +72,16 @@ def run(config: Train) -> None:
     """Train and print what was learnt."""
     store = _opened(config.activations)
     kind = config.kind if config.frozen is None else hold(config.kind, config.frozen)
-    dictionary = train(
-        store,
-        kind,
-        out=config.out,
-        hookpoint=config.hookpoint if len(config.hookpoint) > 1 else next(iter(config.hookpoint), None),
-        settings=config.settings,
-        start_from=config.start_from,
-    )
+    with joined(feature_ranks=config.feature_ranks) as mesh:
+        dictionary = train(
+            store,
+            kind,
+            out=config.out,
+            hookpoint=config.hookpoint if len(config.hookpoint) > 1 else next(iter(config.hookpoint), None),
+            settings=config.settings,
+            start_from=config.start_from,
+            mesh=mesh,
+        )
     figures = {"dictionary": str(config.out), "features": dictionary.n_features, **_places(dictionary)}
     result({**figures, "digest": dictionary.digest}, as_json=config.json)
 

@@ -13,15 +13,22 @@ from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.job import TrainSettings
 from bathyscope.dictionaries.kinds import Kind
 from bathyscope.dictionaries.member import Member
+from bathyscope.dictionaries.ranks.division import own_tensors
+from bathyscope.dictionaries.ranks.mesh import Mesh
 from bathyscope.errors import ArtifactError
 from bathyscope.files import read_json, sync
 
 METRICS = "metrics.jsonl"
 
 
-def save_checkpoint(work: Draft, member: Member, progress: dict[str, Any]) -> None:
-    """Save the member and `progress` (JSON data). A crash at any moment leaves the old state or the new, whole."""
+def save_checkpoint(work: Draft | None, member: Member, progress: dict[str, Any]) -> None:
+    """Save the member and `progress` (JSON data). A crash at any moment leaves the old state or the new, whole.
+
+    Ranks without a draft of their own give their part to the one that has it.
+    """
     tensors, data = member.state()
+    if work is None:
+        return
     work.checkpoint_path.mkdir(exist_ok=True)
     name = f"step-{progress['step']}.safetensors"
     save_file(tensors, work.checkpoint_path / name)
@@ -34,15 +41,24 @@ def save_checkpoint(work: Draft, member: Member, progress: dict[str, Any]) -> No
             file.unlink()
 
 
-def load_checkpoint(work: Draft, member: Member) -> dict[str, Any] | None:
-    """Restore the member and cut the metrics back to what the state knows; its progress, or None for a fresh draft."""
-    state = work.state()
+def load_checkpoint(work: Draft | None, member: Member, mesh: Mesh) -> dict[str, Any] | None:
+    """Restore the member and cut the metrics back to what the state knows; its progress, or None for a fresh draft.
+
+    Every rank of the mesh, joined by the member, reads its own part of the file that the first rank's draft names.
+    """
+    state, folder = mesh.told(lambda: _state_of(work))
     if state is None:
         return None
-    member.restore(load_file(work.checkpoint_path / state["tensors"]), state["member"])
-    with (work.path / METRICS).open("ab") as file:
-        file.truncate(state["metrics_bytes"])
+    member.join(mesh)
+    member.restore(own_tensors(Path(folder) / state["tensors"], mesh, member.kind.n_features), state["member"])
+    if work is not None:
+        with (work.path / METRICS).open("ab") as file:
+            file.truncate(state["metrics_bytes"])
     return state
+
+
+def _state_of(work: Draft | None) -> tuple[dict[str, Any] | None, str]:
+    return (work.state(), str(work.checkpoint_path.absolute())) if work else (None, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

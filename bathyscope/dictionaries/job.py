@@ -18,8 +18,11 @@ from bathyscope.dictionaries.blocks import reads_previous, require_fit
 from bathyscope.dictionaries.end_to_end import Through, recorded
 from bathyscope.dictionaries.kinds import Kind
 from bathyscope.dictionaries.parent import Parent
+from bathyscope.dictionaries.ranks.division import require_even
+from bathyscope.dictionaries.ranks.losses import whole_loss
+from bathyscope.dictionaries.ranks.mesh import ALONE, Mesh
 from bathyscope.dictionaries.schedule import Optimisation
-from bathyscope.dictionaries.source import Batches, Hookpoint, Source, Store, open_source, read_ahead
+from bathyscope.dictionaries.source import Batches, Hookpoint, Source, Store, StoreSource, open_source, read_ahead
 from bathyscope.errors import ConfigError, DeviceError
 
 
@@ -112,6 +115,8 @@ class Job:
     """The first activations, read ahead."""
     n_tokens: int
     """Tokens to train on in all."""
+    mesh: Mesh = ALONE
+    """The processes that train together. Decides no recipe: another mesh goes on with what this one left."""
 
     @property
     def d_model(self) -> int:
@@ -150,7 +155,14 @@ class Job:
         return size.weight_bytes(kind.n_features, self.d_model)
 
 
-def open_job(data: Store | Batches, kinds: Sequence[Kind], *, hookpoint: Hookpoint, settings: TrainSettings) -> Job:
+def open_job(
+    data: Store | Batches,
+    kinds: Sequence[Kind],
+    *,
+    hookpoint: Hookpoint,
+    settings: TrainSettings,
+    mesh: Mesh = ALONE,
+) -> Job:
     """Check everything about the stream that can be checked before work starts, and read the first activations."""
     source = open_source(
         data,
@@ -166,7 +178,21 @@ def open_job(data: Store | Batches, kinds: Sequence[Kind], *, hookpoint: Hookpoi
     n_tokens = settings.n_tokens or (source.n_rows or 0) * settings.epochs
     if not n_tokens:
         raise ConfigError("these batches do not say how many there are: set n_tokens in the settings")
-    return Job(source=source, settings=settings, sample_ND=sample_ND, n_tokens=n_tokens)
+    job = Job(source=source, settings=settings, sample_ND=sample_ND, n_tokens=n_tokens, mesh=mesh)
+    if not mesh.is_alone:
+        _require_common_work(job, kinds)
+    return job
+
+
+def _require_common_work(job: Job, kinds: Sequence[Kind]) -> None:
+    """Raise ConfigError for kinds that one process must train, and for batches too small to be split over the ranks."""
+    for kind in kinds:
+        whole_loss(kind)
+        require_even(kind, job.mesh)
+    if isinstance(job.source, StoreSource) and job.source.n_rows:
+        seen, size = min(job.source.n_rows, job.n_tokens), job.settings.batch_size
+        for n_last in {seen % size, job.n_tokens % job.source.n_rows % size} - {0}:
+            job.mesh.own_tokens(job.sample_ND[:1].expand(n_last, -1))
 
 
 def require_device(device: str) -> None:

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bathyscope import artifacts, runtime
@@ -37,10 +38,10 @@ def learn(job: Job, tasks: Mapping[str, Task]) -> dict[str, Dictionary | ConfigE
 
     Finished folders are read, not made again; interrupted ones are taken up where their last checkpoint left them.
     """
-    made = {name: task.out for name, task in tasks.items() if task.out and is_made(job, task)}
+    made = {name: task.out for name, task in tasks.items() if task.out and job.mesh.told(partial(is_made, job, task))}
     left = {name: task for name, task in tasks.items() if name not in made}
     require_memory(job, left)
-    outs = [(task.out, task.kind) for task in left.values() if task.out]
+    outs = [(task.out, task.kind) for task in left.values() if task.out and job.mesh.is_first]
     if outs:
         runtime.require_disk(outs[0][0], sum(job.disk_bytes(kind) for _, kind in outs))
     learners: dict[str, _Learner] = {}
@@ -50,6 +51,7 @@ def learn(job: Job, tasks: Mapping[str, Task]) -> dict[str, Dictionary | ConfigE
         if learners:
             _run(job, list(learners.values()))
             _finish(job, [learner for learner in learners.values() if learner.stopped is None])
+    job.mesh.wait()  # for the first rank, which writes the folders
     found: dict[str, Dictionary | ConfigError] = {}
     for name, task in tasks.items():
         result = learners[name].result if name in learners else None
@@ -82,12 +84,13 @@ class _Learner:
             device=job.settings.device,
         )
         connect(self.member.trainee, task.through)
-        state = load_checkpoint(work, self.member) if work else None
+        state = load_checkpoint(work, self.member, job.mesh)
         if state is None:
             self.member.start(job.sample_ND)
             if task.parent is not None:
                 task.parent.note_difference(job.source.hookpoint, job.source.model_identity)
                 self.member.adopt(task.parent.dictionary)
+            self.member.join(job.mesh)
             state = {"step": 0, "tokens": 0, "position": None}
         self.step: int = state["step"]
         self.tokens: int = state["tokens"]
@@ -114,7 +117,7 @@ class _Learner:
 
     def save(self, position: Any) -> None:
         """Write a checkpoint."""
-        if self.work is not None:
+        if self.task.out is not None:
             progress = {"step": self.step, "tokens": self.tokens, "position": position, "d_model": self.d_model}
             save_checkpoint(self.work, self.member, progress)
 
@@ -128,12 +131,14 @@ class _Learner:
 @contextlib.contextmanager
 def _opened(job: Job, task: Task) -> Iterator[_Learner]:
     """A learner with its draft, which becomes the folder unless it was stopped: then its last checkpoint stays."""
-    if task.out is None:
+    if task.out is None or not job.mesh.is_first:
         yield _Learner(job, task, None)
         return
     learner = None
     try:
         with artifacts.draft(task.out, job.recipe(task)) as work:
+            if not job.mesh.is_alone:
+                work.log(stage="train", processes=job.mesh.n_ranks, feature_ranks=job.mesh.n_feature_ranks)
             learner = _Learner(job, task, work)
             yield learner
             if learner.stopped is not None:
@@ -156,16 +161,17 @@ def _run(job: Job, learners: Sequence[_Learner]) -> None:
     while done < job.n_tokens and any(learner.stopped is None for learner in learners):
         _check_next(stream, job, step, done)
         batch_NW = stream.copy()[: job.n_tokens - done]
+        own_NW = job.mesh.own_tokens(batch_NW)
         awake = [learner for learner in learners if learner.step == step and learner.stopped is None]
         progress = (done + len(batch_NW) / 2) / job.n_tokens
         step, done = step + 1, done + len(batch_NW)
         for learner in awake:
-            learner.member.step(batch_NW, progress=progress)
+            learner.member.step(own_NW, progress=progress)
             learner.step, learner.tokens = step, done
         if step % job.settings.log_every == 0 or done == job.n_tokens:
             for learner in awake:
                 learner.read()
-            if saving.is_due() or done == job.n_tokens:
+            if job.mesh.told(saving.is_due) or done == job.n_tokens:
                 with saving.timed():
                     for learner in (learner for learner in awake if learner.stopped is None):
                         learner.save(stream.position())
@@ -214,6 +220,10 @@ def _shown(learners: Sequence[_Learner]) -> dict[str, float | int | str]:
 
 def _finish(job: Job, learners: Sequence[_Learner]) -> None:
     """Fold the weights, then look at the data once with all finished dictionaries."""
+    for learner in learners:
+        learner.member.leave()
+    if not job.mesh.is_first:
+        return
     found = [_folded(job, learner) for learner in learners]
     if found and job.settings.survey_rows:
         surveys = [

@@ -12,7 +12,9 @@ from bathyscope.dictionaries.job import DEFAULTS, Task, TrainSettings, open_job
 from bathyscope.dictionaries.kinds import Kind
 from bathyscope.dictionaries.learn import learn
 from bathyscope.dictionaries.parent import open_parent
+from bathyscope.dictionaries.ranks.mesh import ALONE, Mesh
 from bathyscope.dictionaries.source import Batches, Hookpoint, Store
+from bathyscope.errors import ConfigError
 
 __all__ = ["TrainSettings", "train"]
 
@@ -26,6 +28,7 @@ def train(
     settings: TrainSettings = DEFAULTS,
     through: Through | None = None,
     start_from: Dictionary | str | Path | None = None,
+    mesh: Mesh = ALONE,
 ) -> Dictionary:
     """A dictionary of `kind` learnt from a store's training documents or from batches [N, D], also written to `out`.
 
@@ -35,11 +38,15 @@ def train(
     A finished `out` made with the same settings is read, not made again; an interrupted one is taken up where its last
     checkpoint left it. An iterable is taken in its own order; one that can be iterated only once needs
     `settings.n_tokens`, as does one that does not know its length, and resuming skips what was used before.
+    The processes of a `mesh` (docs/many-processes.md) call this alike and learn one dictionary together; they need an
+    `out`, on a disk that all see.
     Raises ConfigError for settings or batches that do not fit (with shard or batch, and row), no batches, or a run
     that diverges (with the step, what to change, and where its last checkpoint is), DeviceError when it does not fit
     into memory or on the disk.
     """
-    job = open_job(data, [kind], hookpoint=hookpoint, settings=settings)
+    job = open_job(data, [kind], hookpoint=hookpoint, settings=settings, mesh=mesh)
+    if out is None and not mesh.is_alone:
+        raise ConfigError("several processes train into a folder: give out")
     parent = open_parent(start_from)
     task = Task(kind=kind, settings=settings, out=None if out is None else Path(out), through=through, parent=parent)
     found = learn(job, {"": task})[""]

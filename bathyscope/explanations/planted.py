@@ -109,4 +109,4 @@ def _reading(
     writer.add(features, rows, np.random.default_rng(seed + 1).random(len(rows)) + 0.5)
     writer.flush()
     units = text_units(corpus.tokens, corpus.documents, table)
-    return Reading(corpus=corpus, units=units, postings=Postings(folder, n_runs=1))
+    return Reading(corpus=corpus, units=units, postings=Postings((folder, 1)))

@@ -6,7 +6,9 @@ token, 48 · `near_misses` bytes per feature, up to 1 GB for batches and blocks;
 codes. An interrupted index goes on at the last run of codes and ends with the same bytes.
 """
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 from bathyscope import artifacts, runtime
 from bathyscope.activations.collect import CollectSettings, collect
 from bathyscope.activations.match import require_same_model, require_width, shared_hookpoint
+from bathyscope.activations.share import Share
 from bathyscope.activations.store import ActivationStore, Split
 from bathyscope.activations.text import Text, open_text
 from bathyscope.artifacts import Draft, Recipe
@@ -25,7 +28,7 @@ from bathyscope.errors import ConfigError
 from bathyscope.features import layout
 from bathyscope.features.columns import write_tables
 from bathyscope.features.corpus import Corpus, stored_corpus
-from bathyscope.features.encode import FRESH, Encoded, encode
+from bathyscope.features.encode import FRESH, Encoded, encode, encode_share, joined
 from bathyscope.features.logits import writes_logits
 from bathyscope.features.reader import KIND, Example, FeatureIndex, FeatureRow
 from bathyscope.features.settings import DEFAULTS, IndexSettings
@@ -53,11 +56,13 @@ def index_features(
     *,
     out: Path,
     settings: IndexSettings = DEFAULTS,
+    parts: Sequence[Path] = (),
 ) -> FeatureIndex:
     """The index of `dictionary` over `text`, in the folder `out` (kind `features`).
 
     `text` is an activation store, whose `settings.split` documents are indexed, or anything that `collect` reads, of
     which the first `settings.n_tokens` tokens are indexed whole; of an image model, a store of `collect_images`.
+    With `parts`, the folders that `index_part` made of all shares of a store, in order, no row is encoded.
     Raises ConfigError or ModelError when store, dictionary and model do not belong together, DeviceError when there is
     too little memory.
     """
@@ -72,7 +77,7 @@ def index_features(
                 model, dictionary, text, _corpus(text, hookpoint, settings.split, tile=settings.window), settings
             )
             with artifacts.draft(out, recipe) as work:
-                _index(job, work, hookpoint=hookpoint, split=settings.split)
+                _index(job, work, hookpoint=hookpoint, split=settings.split, parts=parts)
         else:
             assert isinstance(model, Model)  # `_hookpoint` refuses others
             with artifacts.draft(out, recipe) as work:
@@ -80,6 +85,25 @@ def index_features(
                 job = _Job(model, dictionary, store, _corpus(store, hookpoint, "all", tile=settings.window), settings)
                 _index(job, work, hookpoint=hookpoint, split="all")
     return FeatureIndex(out)
+
+
+def index_part(
+    model: Readable,
+    dictionary: Dictionary,
+    store: ActivationStore,
+    *,
+    out: Path,
+    settings: IndexSettings = DEFAULTS,
+    share: Share,
+) -> None:
+    """Encode a share of the rows that `index_features` of these arguments indexes, into a folder of kind `codes`."""
+    hookpoint = _hookpoint(model, dictionary, store)
+    whole = _recipe(model, dictionary, store, hookpoint, settings)
+    recipe = dataclasses.replace(whole, kind="codes", config={**whole.config, "share": share})
+    if not artifacts.is_finished(out, recipe):
+        corpus = _corpus(store, hookpoint, settings.split, tile=settings.window)
+        with artifacts.draft(out, recipe) as work:
+            encode_share(corpus, dictionary, work=work, settings=settings, share=share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +117,12 @@ class _Job:
     settings: IndexSettings
 
 
-def _index(job: _Job, work: Draft, *, hookpoint: str, split: Split) -> None:
+def _index(job: _Job, work: Draft, *, hookpoint: str, split: Split, parts: Sequence[Path] = ()) -> None:
     _require_memory(job)
-    encoded = encode(job.corpus, job.dictionary, work=work, settings=job.settings)
+    if parts:
+        encoded = joined(parts, job.dictionary, settings=job.settings)
+    else:
+        encoded = encode(job.corpus, job.dictionary, work=work, settings=job.settings)
     work.log(stage="encode", tokens=job.corpus.n_rows)
     vocabulary = _write_text(job, work)
     logit_ids = write_tables(job.model, job.dictionary, job.corpus, encoded, work=work, settings=job.settings)

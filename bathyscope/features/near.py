@@ -44,6 +44,12 @@ class NearMisses:
         columns_MF = pre_NF.cpu() if pre_NF.device.type != "cpu" else pre_NF
         self.rows[features, places] = first_row + _first_maxima(columns_MF, features, starts, stops)
 
+    def join(self, later: "NearMisses") -> None:
+        """Take in what was found in later rows."""
+        values, order = torch.cat([self.values, later.values], dim=1).sort(dim=1, descending=True, stable=True)
+        self.values = values[:, : self.n].contiguous()
+        self.rows = torch.cat([self.rows, later.rows], dim=1).gather(1, order[:, : self.n])
+
     def _merge(self, best_FT: Float[Tensor, "F T"]) -> tuple[Int[Tensor, " M"], Int[Tensor, " M"], Int[Tensor, " M"]]:
         """Sort the tiles' values in; returns feature, place and tile of each that got in, its row yet to be found."""
         features, tiles = (best_FT > self.values[:, -1:]).nonzero(as_tuple=True)

@@ -64,13 +64,14 @@ class PostingsWriter:
 
 
 class Postings:
-    """The runs of a folder, read one block of features at a time."""
+    """Runs in order of their rows, of one folder or of several, read one block of features at a time."""
 
-    def __init__(self, folder: Path, *, n_runs: int) -> None:
-        names = [f"run-{i:05d}" for i in range(n_runs)]
-        self._offsets = [np.load(folder / f"{name}-offsets.npy") for name in names]
-        self._rows = [np.load(folder / f"{name}-rows.npy", mmap_mode="r") for name in names]
-        self._values = [np.load(folder / f"{name}-values.npy", mmap_mode="r") for name in names]
+    def __init__(self, *folders: tuple[Path, int]) -> None:
+        """Each folder with the number of its runs."""
+        runs = [folder / f"run-{i:05d}" for folder, n_runs in folders for i in range(n_runs)]
+        self._offsets = [np.load(f"{run}-offsets.npy") for run in runs]
+        self._rows = [np.load(f"{run}-rows.npy", mmap_mode="r") for run in runs]
+        self._values = [np.load(f"{run}-values.npy", mmap_mode="r") for run in runs]
         self.counts = np.sum([np.diff(offsets) for offsets in self._offsets], axis=0)
         """Number of firings of each feature."""
 

@@ -35,5 +35,5 @@ def reading_of(folder: Path, tokens_ML: np.ndarray, values_NF: np.ndarray, table
     return Reading(
         corpus=corpus,
         units=text_units(corpus.tokens, corpus.documents, table),
-        postings=Postings(folder, n_runs=1),
+        postings=Postings((folder, 1)),
     )

@@ -18,7 +18,7 @@ def written(folder, codes_NF: np.ndarray, *, rows_per_run: int) -> Postings:
         rows, features = np.nonzero(codes_NF[start : start + rows_per_run])
         writer.add(features, rows + start, codes_NF[rows + start, features])
         writer.flush()
-    return Postings(folder, n_runs=writer.n_runs)
+    return Postings((folder, writer.n_runs))
 
 
 def dense(block: Block, n_rows: int) -> np.ndarray:

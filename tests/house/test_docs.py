@@ -52,9 +52,16 @@ def test_every_command_and_option_shown_exists(file: Path, help_texts: str) -> N
     for line in re.findall(r"^\s+(?:\.venv/bin/)?bathyscope (.+)$", text, flags=re.MULTILINE):
         name, *words = line.split("#")[0].split()
         assert name in COMMANDS or name.startswith("--"), line
-        of_command = help_texts.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-        for option in (word for word in words if word.startswith("--")):
-            assert re.search(rf"{re.escape(option)}\b", of_command), f"{name} has no option {option}"
+        for stage, own in _stages(name, words):
+            of_stage = help_texts.partition(f"\n## {stage}\n")[2].partition("\n## ")[0]
+            for option in (word for word in own if word.startswith("--")):
+                assert re.search(rf"{re.escape(option)}\b", of_stage), f"{stage} has no option {option}"
+
+
+def _stages(name: str, words: list[str]) -> list[tuple[str, list[str]]]:
+    """A command with its options; of `launch`, the stage that it starts as well."""
+    at = next((n for n, word in enumerate(words) if word in COMMANDS), len(words)) if name == "launch" else len(words)
+    return [(name, words[:at]), *([(words[at], words[at + 1 :])] if at < len(words) else [])]
 
 
 @each_document

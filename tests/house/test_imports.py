@@ -14,7 +14,7 @@ from bathyscope.config import canonical, from_json
 
 PACKAGE = Path(bathyscope.__file__).parent
 HEAVY = ("torch", "transformers", "numpy", "pyarrow", "duckdb", "numba", "tyro", "rich", "scipy", "sklearn", "datasets")
-INSIDE_FUNCTIONS_ONLY = {"accelerate", "datasets", "gguf", "scipy", "sklearn", "transformers"}
+INSIDE_FUNCTIONS_ONLY = {"accelerate", "datasets", "fsspec", "gguf", "ray", "scipy", "sklearn", "transformers"}
 
 
 def loaded_after(code: str) -> set[str]:

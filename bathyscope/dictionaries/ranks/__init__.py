@@ -1,0 +1,1 @@
+"""Training with several processes: who holds which features and tokens, and how what they find is put together."""
