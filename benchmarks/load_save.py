@@ -31,6 +31,8 @@ PEERS: dict[SavedFormat, str] = {
     "dictionary_learning": "dictionary-learning",
 }
 """Format → the package that it belongs to."""
+PLACE = "layers.15"
+"""Hookpoint, and the folder's name: sparsify reads the one from the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +57,13 @@ def main(sizes: Sizes) -> int:
     sizes.out.mkdir(parents=True)
     dictionary, formats = random_directions(sizes), ("bathyscope", *PEERS)
     for name in formats:
-        dictionary.save(sizes.out / name, format=name)
+        (sizes.out / name).mkdir()
+        dictionary.save(sizes.out / name / PLACE, format=name)
     numbers = itertools.count()
     ways: dict[str, Callable[[], object]] = {}
     for name in formats:
         ways[f"{name} | written here"] = partial(write, dictionary, sizes.out, name, numbers)
-        ways[f"{name} | read here"] = partial(load_dictionary, sizes.out / name)
+        ways[f"{name} | read here"] = partial(load_dictionary, sizes.out / name / PLACE)
     print(f"d = {sizes.d_model}, {sizes.n_features:,} features, float32; medians of {sizes.rounds} rounds\n")
     print("| format | what | ms | least to most |\n|---|---|---|---|")
     for name, times in interleaved(ways, rounds=sizes.rounds).items():
@@ -70,7 +73,7 @@ def main(sizes: Sizes) -> int:
         if not python.exists():
             print(f"{package} is left out: run `make peers` to set it up", file=sys.stderr)
             continue
-        words = [python, BENCHMARKS / "load_save_peer.py", name, sizes.out / name, str(sizes.rounds)]
+        words = [python, BENCHMARKS / "load_save_peer.py", name, sizes.out / name / PLACE, str(sizes.rounds)]
         said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
         for what, seconds in json.loads(said).items():
             print(row(f"{name} | {what} by {package}", seconds))
@@ -86,13 +89,14 @@ def random_directions(sizes: Sizes) -> Dictionary:
     W_dec_FD = torch.nn.functional.normalize(torch.randn(sizes.n_features, sizes.d_model, generator=generator), dim=1)
     zeros = {"b_enc": torch.zeros(sizes.n_features), "b_dec": torch.zeros(sizes.d_model)}
     weights = Weights(W_enc=W_dec_FD.T.contiguous(), W_dec=W_dec_FD, **zeros)
-    return Dictionary(weights=weights, rule=Largest(k=sizes.k), subtract_b_dec=True, hookpoint="layers.15")
+    return Dictionary(weights=weights, rule=Largest(k=sizes.k), subtract_b_dec=True, hookpoint=PLACE)
 
 
 def write(dictionary: Dictionary, out: Path, name: SavedFormat, numbers: "itertools.count[int]") -> None:
     """Write to a new folder, and remove it again (which is part of the time)."""
     folder = out / f"new-{next(numbers)}"
-    dictionary.save(folder, format=name)
+    folder.mkdir()
+    dictionary.save(folder / PLACE, format=name)
     shutil.rmtree(folder)
 
 

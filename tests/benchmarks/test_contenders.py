@@ -1,6 +1,7 @@
 """Contenders in processes of their own: our step and the dense reference agree, whatever is learnt."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def test_l1_begins_with_the_features_per_token_that_were_asked(task: Task, child
 def test_a_contender_that_fails_says_why(task: Task, children: dict[str, Child]) -> None:
     with pytest.raises(SystemExit, match=r"ours failed(.|\n)*nowhere"):
         children["ours"].build(dataclasses.replace(task, rows="nowhere.safetensors"))
+
+
+def test_a_worker_ends_in_the_middle_of_steps_when_nobody_listens_any_more(task: Task, tmp_path: Path) -> None:
+    with Child("dense torch", log=tmp_path / "log", threads=1, keeps_freed=False) as child:
+        child.build(task)
+        asked = child._process.stdin
+        assert asked is not None
+        asked.write(json.dumps({"do": "steps", "n": 200_000}) + "\n")  # minutes
+        asked.close()
+        assert child._process.wait(timeout=30) == 0
 
 
 def test_peers_are_named_after_packages_that_are_pinned() -> None:
