@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from bathyscope import progress
-from bathyscope.activations.fill import AnyBatch, Filled, Plan, require_rows
+from bathyscope.activations.fill import AnyBatch, Batch, Filled, Plan, require_rows
 from bathyscope.activations.masks import Mask
 from bathyscope.activations.store import ActivationStore
 from bathyscope.activations.writer import StoreWriter
@@ -57,7 +57,7 @@ class _Reader:
         self._part, self._tokens, self._kept = part, part.tokens, part.kept
         self._token = self._row = 0
 
-    def take(self, batch: AnyBatch) -> _Taken:
+    def take(self, batch: Batch) -> _Taken:
         """The next tokens, which are to be those of the batch."""
         n = len(batch.tokens_N)
         own = slice(self._token, self._token + n)

@@ -31,13 +31,13 @@ class PinnedCopying:
     def __init__(self, device: torch.device) -> None:
         self._device, self._stream = device, torch.cuda.Stream(device)
 
-    def begin(self, batch: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+    def begin(self, batch: Tensor) -> tuple[Tensor, Any]:
         """The copy and when it is there. PyTorch keeps the page-locked memory until then."""
         with torch.cuda.stream(self._stream):
             copy = (batch if batch.is_cuda else batch.pin_memory()).to(self._device, non_blocking=True)
             return copy, self._stream.record_event()
 
-    def end(self, begun: tuple[Tensor, torch.cuda.Event]) -> Tensor:
+    def end(self, begun: tuple[Tensor, Any]) -> Tensor:
         """The copy; the current stream waits for it, the caller does not."""
         copy, is_there = begun
         current = torch.cuda.current_stream(self._device)
@@ -90,5 +90,7 @@ class Ahead:
             batch = next(self._stream)
         except Exception as error:  # noqa: BLE001 - raised when the batch is asked for
             return error
-        is_batch = self._copying is not None and isinstance(batch, Tensor)
-        return _Read(batch, self._stream.position(), self._copying.begin(batch) if is_batch else None)
+        position, begun = self._stream.position(), None
+        if self._copying is not None and isinstance(batch, Tensor):
+            begun = self._copying.begin(batch)
+        return _Read(batch, position, begun)

@@ -44,7 +44,7 @@ class _Group:
             own = {**_defaults(nproc), **os.environ, **environment(rank, nproc, "127.0.0.1", port, local_rank=rank)}
             with contextlib.ExitStack() as files:
                 outlets = {} if rank == 0 else self._kept(rank, files)
-                process = subprocess.Popen(words, env=own, start_new_session=True, **outlets)
+                process: subprocess.Popen[bytes] = subprocess.Popen(words, env=own, start_new_session=True, **outlets)
             self._processes.append(process)
 
     def to_the_end(self) -> Ended:

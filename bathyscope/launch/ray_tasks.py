@@ -44,7 +44,7 @@ class OnRay:
 
     def __init__(self, settings: RaySettings) -> None:
         try:
-            import ray
+            import ray  # pyright: ignore[reportMissingImports]  (an extra)
         except ImportError as error:
             raise ConfigError('Ray is not installed: pip install "bathyscope[ray]"') from error
         self._settings = settings
@@ -53,7 +53,7 @@ class OnRay:
 
     def __call__(self, words: Sequence[str], nproc: int) -> Ended:
         """Run `nproc` tasks with these words, when there is room for all of them at once, and wait for their end."""
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]  (an extra)
 
         group = ray.util.placement_group([self._settings.bundle] * nproc, strategy="PACK")
         try:
@@ -69,8 +69,8 @@ class OnRay:
 
     def _task(self, function: Any, group: Any, rank: int) -> Any:
         """The function as a task in the place of a rank; never tried again by Ray alone: all are, together."""
-        import ray
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+        import ray  # pyright: ignore[reportMissingImports]  (an extra)
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # pyright: ignore[reportMissingImports]
 
         place = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=rank)
         needs = {"num_cpus": self._settings.cpus, "num_gpus": self._settings.gpus}
@@ -79,7 +79,7 @@ class OnRay:
 
 def _meeting_point() -> tuple[str, int]:
     """Address and free port of the machine that this task runs on."""
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]  (an extra)
 
     return ray.util.get_node_ip_address(), free_port()
 

@@ -140,9 +140,9 @@ def _slopes_of(
 
 def _of_features(pairs: ByFeature | SortedPairs, start: int, stop: int) -> ByFeature | SortedPairs:
     """The pairs of features start … stop - 1, which become 0, 1, …"""
-    offsets = pairs.offsets[start : stop + 1]
     if isinstance(pairs, SortedPairs):
-        return SortedPairs(offsets, pairs.pairs, pairs.k)
+        return SortedPairs(pairs.offsets[start : stop + 1], pairs.pairs, pairs.k)
+    offsets = pairs.offsets[start : stop + 1]
     return ByFeature(offsets - offsets[0], pairs.pairs[offsets[0] : offsets[-1]], pairs.k)
 
 

@@ -164,7 +164,7 @@ def joined_mesh(*, n_feature_ranks: int = 1) -> Mesh:
             f"set feature_ranks to a divisor of {n_ranks}"
         )
     columns, rows = n_feature_ranks, n_ranks // n_feature_ranks
-    place = {"rank": rank, "n_data_ranks": rows, "n_feature_ranks": columns}
+    place: dict[str, Any] = {"rank": rank, "n_data_ranks": rows, "n_feature_ranks": columns}
     for row in range(rows):
         group = torch.distributed.new_group(list(range(row * columns, (row + 1) * columns)))
         place |= {"feature_group": group} if row == rank // columns else {}

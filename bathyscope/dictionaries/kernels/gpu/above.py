@@ -7,7 +7,7 @@ device once, and again where its first guess of the shape was too small.
 
 import math
 from itertools import pairwise
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import torch
 import triton
@@ -111,7 +111,16 @@ def _above_rows(encoder: Encoder, bound_F: Tensor, width: int) -> Kept:
     new = encoder.centred_ND.new_full
     values_NK, features_NK = new((n, width), 0, dtype=torch.float32), new((n, width), NONE, dtype=torch.int32)
     n_above_N = new((n,), 0, dtype=torch.int32)
-    arguments = (*encoder, bound_F, values_NK, features_NK, n_above_N, n, *encoder.W_enc_FD.shape, width)
+    arguments: tuple[Any, ...] = (
+        *encoder,
+        bound_F,
+        values_NK,
+        features_NK,
+        n_above_N,
+        n,
+        *encoder.W_enc_FD.shape,
+        width,
+    )
     launch(_write_above, encoder.grid, *arguments, **encoder.constants())
     most = int(n_above_N.max()) if n else 0
     if most > width:

@@ -8,7 +8,7 @@ the k-th candidate. At most (k - 1) // m tiles of a row are such, as each puts i
 """
 
 import math
-from typing import NamedTuple, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import torch
 import triton
@@ -108,7 +108,7 @@ def first_of_tiles(encoder: Encoder, m: int, *, absolute: bool) -> Candidates:
     n, n_tiles = len(encoder.centred_ND), encoder.n_tiles
     sizes = (n_tiles * m, n_tiles * m, n_tiles, n_tiles)
     tensors = [encoder.centred_ND.new_empty(n, size, dtype=torch.int32) for size in sizes]
-    arguments = (*encoder, *tensors, n, *encoder.W_enc_FD.shape, n_tiles)
+    arguments: tuple[Any, ...] = (*encoder, *tensors, n, *encoder.W_enc_FD.shape, n_tiles)
     launch(_first, encoder.grid, *arguments, M=m, ABSOLUTE=absolute, **encoder.constants())
     return Candidates(Entries(*tensors[:2]), Entries(*tensors[2:]))
 
@@ -125,7 +125,7 @@ def rest_of_tiles(encoder: Encoder, m: int, rest: Entries, kept: Entries, *, abs
         is_before = (rest.keys_NC == last_key_N1) & (rest.tags_NC < last_tag_N1) | (rest.keys_NC > last_key_N1)
         is_due = is_before & (rest.keys_NC != PAD.value)
         slots = torch.where(is_due, is_due.cumsum(1, dtype=torch.int32) - 1, -1)
-        arguments = (*encoder, slots, *out, n, *encoder.W_enc_FD.shape, encoder.n_tiles, most)
+        arguments: tuple[Any, ...] = (*encoder, slots, *out, n, *encoder.W_enc_FD.shape, encoder.n_tiles, most)
         launch(_rest, encoder.grid, *arguments, M=m, ABSOLUTE=absolute, **encoder.constants())
     return out
 
