@@ -38,13 +38,13 @@ class _Group:
     """The processes, from their start on."""
 
     def __init__(self, words: Sequence[str], nproc: int, folder: Path) -> None:
-        self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
+        self._folder, self._processes = folder, list[subprocess.Popen[Any]]()
         port = free_port()
         for rank in range(nproc):
             own = {**_defaults(nproc), **os.environ, **environment(rank, nproc, "127.0.0.1", port, local_rank=rank)}
             with contextlib.ExitStack() as files:
                 outlets = {} if rank == 0 else self._kept(rank, files)
-                process: subprocess.Popen[bytes] = subprocess.Popen(words, env=own, start_new_session=True, **outlets)
+                process = subprocess.Popen(words, env=own, start_new_session=True, **outlets)
             self._processes.append(process)
 
     def to_the_end(self) -> Ended:
