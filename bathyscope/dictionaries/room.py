@@ -20,10 +20,10 @@ def require_memory(job: Job, tasks: Mapping[str, Task]) -> None:
     largest = max(sizes, key=lambda name: sizes[name])
     kind = tasks[largest].kind
     needed = sum(sizes.values()) + job.weight_bytes(kind)
-    log.info("%d dictionaries to train need %s MB of memory", len(sizes), f"{needed / 1e6:,.0f}")
     if len(sizes) == 1:
         what, made_of = f"{kind.n_features:,} features of width {job.d_model:,}", "weights, gradients, Adam's averages"
     else:
+        log.info("%d dictionaries to train need %s MB of memory", len(sizes), f"{needed / 1e6:,.0f}")
         what = f"{len(sizes)} dictionaries"
         made_of = f"weights and Adam's averages; the largest, {largest}, {sizes[largest] / 1e6:,.1f} MB"
     remedy = "train fewer or smaller ones, or see `bathyscope plan`"

@@ -35,13 +35,14 @@ def side_by_side(
     n = min(len(arguments), n_workers or 2 * (os.cpu_count() or 1))
     pool = ProcessPoolExecutor(max(1, n), mp_context=context, initializer=_begin, initargs=(told, stopped))
     try:
-        waiting: dict[Future[R], A] = {pool.submit(_run, function, a, i): a for i, a in enumerate(arguments)}
+        waiting: dict[Future[R], int] = {pool.submit(_run, function, a, i): i for i, a in enumerate(arguments)}
         seen: dict[int, float] = {}
         while waiting:
             done, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            _tell(told, seen, stage, len(arguments))
+            ended = [waiting[future] for future in done]
+            _tell(told, seen, ended, stage, len(arguments))
             for future in done:
-                yield waiting.pop(future), future.result()
+                yield arguments[waiting.pop(future)], future.result()
     finally:
         stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -87,8 +88,10 @@ class _Teller:
             _told.put((self._number, step.done, step.total))
 
 
-def _tell(told: Any, seen: dict[int, float], stage: str, n_runs: int) -> None:
-    is_new = False
+def _tell(told: Any, seen: dict[int, float], ended: Sequence[int], stage: str, n_runs: int) -> None:
+    """Report what was told since the last time; a run that ended is whole, even where its last word is on its way."""
+    is_new = bool(ended)
+    seen |= dict.fromkeys(ended, 1.0)
     while True:
         try:
             number, done, total = told.get_nowait()

@@ -196,9 +196,10 @@ def test_sums_over_more_pairs_and_columns_than_a_program_reads_at_once():
     out_ND = x_ND.clone()
     rows.mix_rows(values_NK, indices_NK, rows_FD, out_ND)
     close(out_ND, x_ND + dense_NF @ rows_FD)
-    residual_ND, squared = rows.residual_rows(x_ND, values_NK, indices_NK, rows_FD, x_ND[0])
+    residual_ND, squared, along_NK = rows.residual_rows(x_ND, values_NK, indices_NK, rows_FD, x_ND[0])
     close(residual_ND, x_ND - x_ND[0] - dense_NF @ rows_FD)
     close(squared, residual_ND.double().square().sum())
+    close(along_NK, (residual_ND @ rows_FD.T).gather(1, indices_NK))
     close(rows.compare_rows(x_ND, rows_FD, indices_NK), (x_ND @ rows_FD.T).gather(1, indices_NK))
 
 
