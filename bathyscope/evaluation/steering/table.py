@@ -32,7 +32,8 @@ def _methods(
     cells = {
         (row.subject, row.metric.partition(" · ")[0]): row for row in rows if row.metric.partition(" · ")[2] == judge
     }
-    methods = sorted({subject for subject, name in cells if name == "score"}, key=lambda m: -cells[m, "score"].value)
+    named = (subject for subject, name in cells if name == "score")  # of equal ones the first: a set has no order
+    methods = sorted(dict.fromkeys(named), key=lambda method: -cells[method, "score"].value)
     yield f"| method | score | {' | '.join(ASPECTS)} | strengths chosen |"
     yield "|" + "---|" * (3 + len(ASPECTS))
     for method in methods:
