@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.decode import decode_pairs_reference
 from bathyscope.dictionaries.kernels.engine import engine
+from bathyscope.dictionaries.kernels.error import reconstruction_error
 from bathyscope.dictionaries.kernels.rows import ByFeature, SortedPairs, by_feature, gather_tokens
 from bathyscope.dictionaries.kernels.threads import share_rows
 
@@ -42,6 +43,9 @@ def nested_error(
 
     Pairs of value 0 are padding: they get no gradient.
     """
+    if tuple(sizes) == (len(W_dec_FD),):
+        error = reconstruction_error(x_ND, torch.where(values_NK != 0, values_NK, 0), indices_NK, W_dec_FD, b_dec_D)
+        return NestedError(error.squared[None], error.residual_ND)
     if engine(x_ND) != "plain":
         return NestedError(*_NestedError.apply(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D, tuple(sizes)))
     return nested_error_reference(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D, sizes)
