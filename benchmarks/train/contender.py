@@ -26,6 +26,10 @@ class Contender(Protocol):
         """What else is worth knowing of the steps since the last question, such as features per token."""
         ...
 
+
+class Learner(Contender, Protocol):
+    """One that learns a dictionary, and so can be scored."""
+
     def weights(self) -> "dict[str, Tensor]":
         """`W_enc` [D, F], `b_enc`, `W_dec` [F, D], `b_dec` for activations as they were given.
 

@@ -33,7 +33,3 @@ class Product:
     def figures(self) -> dict[str, float]:
         """None."""
         return {}
-
-    def weights(self) -> dict[str, Tensor]:
-        """Nothing is learnt here."""
-        raise NotImplementedError("the product alone learns nothing")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bathyscope.dictionaries.kernels import decode, encode, error, plain
+from bathyscope.dictionaries.kernels import decode, encode, engine, error, plain
 
 N, D, F, K = 23, 12, 72, 5
 
@@ -37,22 +37,29 @@ def test_two_stages_show_nan():
     assert found.values_NK.isnan().sum(1).tolist() == [0, 1]
 
 
+@pytest.fixture
+def in_plain_torch(monkeypatch):
+    """No element type is one that compiled code takes."""
+    monkeypatch.setattr(engine, "COMPILED", ())
+
+
 @pytest.mark.parametrize("absolute", [False, True])
 @pytest.mark.parametrize("chunk_bytes", [plain.CHUNK_BYTES, 4 * F * 8])
+@pytest.mark.usefixtures("in_plain_torch")
 def test_encoding_has_the_gradients_of_its_definition(absolute, chunk_bytes, monkeypatch):
     monkeypatch.setattr(plain, "CHUNK_BYTES", chunk_bytes)
     leaves = [leaf(N, D, seed=0), leaf(D, seed=1), leaf(F, D, seed=2), leaf(F, seed=3, offset=-4)]
     weight_NF, outcomes = leaf(N, F, seed=9).detach(), []
-    for function in (plain.encode_largest, encode.encode_largest_reference):
-        values_NK, indices_NK = function(*leaves, K, absolute=absolute)
+    for function in (encode.encode_largest, encode.encode_largest_reference):
+        values_NK, indices_NK = function(leaves[0], leaves[1], leaves[2], leaves[3], K, absolute=absolute)
         outcome = (values_NK * weight_NF.gather(1, indices_NK)).sum()
         outcomes.append((by_column(values_NK.detach(), indices_NK), torch.autograd.grad(outcome, leaves)))
     torch.testing.assert_close(outcomes[0], outcomes[1])
 
 
+@pytest.mark.usefixtures("in_plain_torch")
 def test_decoding_and_the_error_have_the_gradients_of_their_definitions(monkeypatch):
     monkeypatch.setattr(plain, "CHUNK_BYTES", 3 * K * D * 8)
-    monkeypatch.setattr("bathyscope.dictionaries.kernels.engine.COMPILED", ())
     indices_NK = torch.randint(F - 9, (N, K), generator=torch.Generator().manual_seed(4))
     values_NK = leaf(N, K, seed=1)
     with torch.no_grad():

@@ -21,7 +21,6 @@ WIDTH = 64
 """Entries that are compared with the bound at once; the list always has room for so many more."""
 ROOM = 3
 """Length of the list, in multiples of k."""
-
 HALVINGS = 12
 """Most steps of the search for a bound."""
 
@@ -130,7 +129,7 @@ def _cut(
 @no_type_check
 def _bound_of(values: NDArray[Any], n: int, k: int) -> tuple[float, int]:
     """A bound that at least k of values[:n] reach, few more where halving an interval finds one, and how many do."""
-    low, high = values[0], values[0]
+    low, high, half = values[0], values[0], values.dtype.type(0.5)  # a plain number would make all of this float64
     for i in range(1, n):
         low = values[i] if values[i] < low else low
         high = values[i] if values[i] > high else high
@@ -138,7 +137,7 @@ def _bound_of(values: NDArray[Any], n: int, k: int) -> tuple[float, int]:
     if not high - low < np.inf:
         return low, n_low
     for _ in range(HALVINGS):
-        middle = low + (high - low) / 2
+        middle = low + half * (high - low)
         n_reach = np.int32(0)
         for i in range(n):
             n_reach += np.int32(values[i] >= middle)

@@ -7,8 +7,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bathyscope.dictionaries.kernels import plain
-from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.rows import by_feature, compare_rows, gather_tokens, mix_rows
 
 
@@ -18,9 +16,7 @@ def decode_pairs(
     W_dec_FD: Float[Tensor, "F D"],
     b_dec_D: Float[Tensor, " D"],
 ) -> Float[Tensor, "N D"]:
-    """Reconstructions, compiled or in Triton where these run. Differentiable in everything but the features."""
-    if engine(values_NK) == "plain":
-        return plain.decode_pairs(values_NK, indices_NK, W_dec_FD, b_dec_D)
+    """Reconstructions: compiled, in Triton, or in plain PyTorch. Differentiable in everything but the features."""
     return _DecodePairs.apply(values_NK, indices_NK, W_dec_FD, b_dec_D)
 
 

@@ -37,9 +37,7 @@ def encode_largest(
     *,
     absolute: bool = False,
 ) -> Pairs:
-    """Values and features of each token's k largest pre-activations, compiled or in Triton where these run."""
-    if engine(x_ND) == "plain":
-        return Pairs(*plain.encode_largest(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute=absolute))
+    """Values and features of each token's k largest pre-activations: compiled, in Triton, or in plain PyTorch."""
     return Pairs(*_EncodeLargest.apply(x_ND, b_pre_D, W_enc_FD, b_enc_F, k, absolute))
 
 
@@ -151,8 +149,12 @@ class _EncodeLargest(torch.autograd.Function):
 
 def _largest(centred_ND: Tensor, W_enc_FD: Tensor, b_enc_F: Tensor, k: int, *, absolute: bool) -> Pairs:
     """The forward pass."""
-    if engine(centred_ND) == "triton":
-        from bathyscope.dictionaries.kernels.gpu import encode
+    match engine(centred_ND):
+        case "compiled":
+            return largest_compiled(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
+        case "triton":
+            from bathyscope.dictionaries.kernels.gpu import encode
 
-        return encode.largest(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
-    return largest_compiled(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
+            return encode.largest(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)
+        case "plain":
+            return plain.largest(centred_ND, W_enc_FD, b_enc_F, k, absolute=absolute)

@@ -7,8 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bathyscope.dictionaries.kernels.decode import decode_pairs, decode_pairs_reference
-from bathyscope.dictionaries.kernels.engine import engine
+from bathyscope.dictionaries.kernels.decode import decode_pairs_reference
 from bathyscope.dictionaries.kernels.rows import by_feature, gather_tokens, residual_rows
 
 
@@ -28,11 +27,8 @@ def reconstruction_error(
     W_dec_FD: Float[Tensor, "F D"],
     b_dec_D: Float[Tensor, " D"],
 ) -> Error:
-    """Error of `x̂ = Σ_j values[j] · W_dec[features[j]] + b_dec`, compiled or in Triton where these run."""
-    if engine(x_ND) != "plain":
-        return Error(*_ReconstructionError.apply(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D))
-    residual_ND = x_ND - decode_pairs(values_NK, indices_NK, W_dec_FD, b_dec_D)
-    return Error(residual_ND.square().sum(), residual_ND.detach())
+    """Error of `x̂ = Σ_j values[j] · W_dec[features[j]] + b_dec`: compiled, in Triton, or in plain PyTorch."""
+    return Error(*_ReconstructionError.apply(x_ND, values_NK, indices_NK, W_dec_FD, b_dec_D))
 
 
 def reconstruction_error_reference(

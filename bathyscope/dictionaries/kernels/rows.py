@@ -1,8 +1,8 @@
 """Sums of rows by sparse weights, the only heavy work of a sparse step after the encoder product.
 
-Kernels over (values, indices) pairs, compiled for a CPU or in Triton: mix rows into tokens, take such mixtures off
-tokens, compare tokens with rows, gather tokens into features. Each visits its output rows in a fixed order, so results
-do not depend on threads.
+Over (values, indices) pairs: mix rows into tokens, take such mixtures off tokens, compare tokens with rows, gather
+tokens into features. Compiled for a CPU here, in Triton or in plain PyTorch elsewhere. Each visits its output rows in a
+fixed order, so results do not depend on threads.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bathyscope.dictionaries.kernels import plain
 from bathyscope.dictionaries.kernels.compiled import compiled
 from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.threads import n_pieces, share, share_rows
@@ -33,7 +34,7 @@ class ByFeature:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SortedPairs:
-    """The same on a GPU."""
+    """The same where no compiled code runs."""
 
     offsets: Int[Tensor, " _"]
     """Where each feature begins, [F + 1]."""
@@ -47,11 +48,9 @@ def by_feature(
     values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], n_features: int
 ) -> ByFeature | SortedPairs:
     """The pairs with value ≠ 0 by feature; tokens rise within a feature."""
-    if engine(values_NK) == "triton":
-        from bathyscope.dictionaries.kernels.gpu import rows
-
-        return rows.by_feature(values_NK, indices_NK, n_features)
-    return by_feature_compiled(values_NK, indices_NK, n_features)
+    if engine(values_NK) == "compiled":
+        return by_feature_compiled(values_NK, indices_NK, n_features)
+    return by_feature_sorted(values_NK, indices_NK, n_features)
 
 
 def by_feature_compiled(values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], n_features: int) -> ByFeature:
@@ -63,14 +62,20 @@ def by_feature_compiled(values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor,
     return ByFeature(offsets, pairs[:n_pairs], values_NK.shape[1])
 
 
+def by_feature_sorted(values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], n_features: int) -> SortedPairs:
+    """The same by a stable sort, without waiting for a device: pairs of value 0 are sorted behind the last feature."""
+    features_M = torch.where(values_NK != 0, indices_NK, n_features).flatten().to(torch.int32)
+    features_M, pairs_M = features_M.sort(stable=True)
+    bounds = torch.arange(n_features + 1, dtype=torch.int32, device=features_M.device)
+    return SortedPairs(torch.searchsorted(features_M, bounds), pairs_M, values_NK.shape[1])
+
+
 def mix_rows(
     values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], rows_FD: Float[Tensor, "F D"], out_ND: Tensor
 ) -> None:
     """Add to `out_ND[n]` the sum over j of `values_NK[n, j] · rows_FD[indices_NK[n, j]]`."""
-    if engine(values_NK) == "triton":
-        from bathyscope.dictionaries.kernels.gpu import rows
-
-        return rows.mix_rows(values_NK, indices_NK, rows_FD, out_ND)
+    if (others := _others(values_NK)) is not None:
+        return others.mix_rows(values_NK, indices_NK, rows_FD, out_ND)
     arrays = [t.detach().contiguous().numpy() for t in (values_NK, indices_NK, rows_FD)]
     return share_rows(_mix_rows, len(values_NK), *arrays, out_ND.numpy())
 
@@ -93,10 +98,8 @@ def residual_rows(
     bias_D: Float[Tensor, " D"],
 ) -> Residual:
     """`x - Σ_j values[j] · rows[indices[j]] - bias`; rows are compared with it while they are in the cache."""
-    if engine(x_ND) == "triton":
-        from bathyscope.dictionaries.kernels.gpu import rows
-
-        residual_ND, squared = rows.residual_rows(x_ND, values_NK, indices_NK, rows_FD, bias_D)
+    if (others := _others(x_ND)) is not None:
+        residual_ND, squared = others.residual_rows(x_ND, values_NK, indices_NK, rows_FD, bias_D)
         return Residual(residual_ND, squared, compare_rows(residual_ND, rows_FD, indices_NK))
     residual_ND, squares_N = torch.empty_like(x_ND), torch.empty(len(x_ND), dtype=torch.float64)
     along_NK = torch.empty(indices_NK.shape, dtype=x_ND.dtype)
@@ -113,10 +116,8 @@ def compare_rows(
     factor: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, "N K"]:
     """Inner products of tokens with the rows they name: `out[n, j] = factor · x_ND[n] · rows_FD[indices_NK[n, j]]`."""
-    if engine(x_ND) == "triton":
-        from bathyscope.dictionaries.kernels.gpu import rows
-
-        return rows.compare_rows(x_ND, rows_FD, indices_NK, factor=factor)
+    if (others := _others(x_ND)) is not None:
+        return others.compare_rows(x_ND, rows_FD, indices_NK, factor=factor)
     out_NK = torch.empty(indices_NK.shape, dtype=x_ND.dtype)
     arrays = [t.detach().contiguous().numpy() for t in (x_ND, rows_FD, indices_NK)]
     share_rows(_compare_rows, len(x_ND), *arrays, arrays[0].dtype.type(float(factor)), out_NK.numpy())
@@ -132,9 +133,7 @@ def gather_tokens(
 ) -> Float[Tensor, "F D"]:
     """For each feature the sum over its tokens: `out[f] = factor · Σ_(n, j) values_NK[n, j] · x_ND[n]`; else zeros."""
     if isinstance(pairs, SortedPairs):
-        from bathyscope.dictionaries.kernels.gpu import rows
-
-        return rows.gather_tokens(pairs, values_NK, x_ND, factor=factor)
+        return _others(x_ND).gather_tokens(pairs.offsets, pairs.pairs, values_NK, x_ND, factor=factor)
     n_features = len(pairs.offsets) - 1
     out_FD = torch.empty(n_features, x_ND.shape[1], dtype=x_ND.dtype)
     shares = np.linspace(0, len(pairs.pairs), n_pieces(n_features) + 1)[1:-1]
@@ -152,6 +151,19 @@ def gather_tokens(
         out_FD.numpy(),
     )
     return out_FD
+
+
+def _others(x: Tensor) -> Any:
+    """The module with the same functions for tensors that compiled code does not take; None for those that it takes."""
+    match engine(x):
+        case "compiled":
+            return None
+        case "triton":
+            from bathyscope.dictionaries.kernels.gpu import rows
+
+            return rows
+        case "plain":
+            return plain
 
 
 @compiled(reorder=False)

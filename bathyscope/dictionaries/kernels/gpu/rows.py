@@ -13,20 +13,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bathyscope.dictionaries.kernels.gpu.launch import launch
-from bathyscope.dictionaries.kernels.rows import SortedPairs
 
 WIDTH = 256
 """Most columns that a program makes."""
 PAIRS = 16
 """Pairs that a program reads at once."""
-
-
-def by_feature(values_NK: Float[Tensor, "N K"], indices_NK: Int[Tensor, "N K"], n_features: int) -> SortedPairs:
-    """A stable sort, without waiting for the device: pairs of value 0 are sorted behind the last feature."""
-    features_M = torch.where(values_NK != 0, indices_NK, n_features).flatten().to(torch.int32)
-    features_M, pairs_M = features_M.sort(stable=True)
-    bounds = torch.arange(n_features + 1, dtype=torch.int32, device=features_M.device)
-    return SortedPairs(torch.searchsorted(features_M, bounds), pairs_M, values_NK.shape[1])
 
 
 def mix_rows(
@@ -66,19 +57,20 @@ def compare_rows(
 
 
 def gather_tokens(
-    pairs: SortedPairs,
+    offsets: Int[Tensor, " _"],
+    pairs_M: Int[Tensor, " M"],
     values_NK: Float[Tensor, "N K"],
     x_ND: Float[Tensor, "N D"],
     *,
     factor: Float[Tensor, ""] | float = 1.0,
 ) -> Float[Tensor, "F D"]:
     """For each feature the sum over its tokens: `out[f] = factor · Σ_(n, j) values_NK[n, j] · x_ND[n]`; else zeros."""
-    n_features, n_d = len(pairs.offsets) - 1, x_ND.shape[1]
+    n_features, n_d = len(offsets) - 1, x_ND.shape[1]
     out_FD = x_ND.new_empty(n_features, n_d)
-    tensors = (pairs.offsets, pairs.pairs, values_NK.contiguous(), x_ND.contiguous(), _on_device(factor, x_ND), out_FD)
+    tensors = (offsets, pairs_M, values_NK.contiguous(), x_ND.contiguous(), _on_device(factor, x_ND), out_FD)
     width = min(WIDTH, triton.next_power_of_2(n_d))
     constants = {"PAIRS": PAIRS, "WIDTH": width}
-    launch(_gather_tokens, (n_features, triton.cdiv(n_d, width)), *tensors, pairs.k, n_d, **constants)
+    launch(_gather_tokens, (n_features, triton.cdiv(n_d, width)), *tensors, values_NK.shape[1], n_d, **constants)
     return out_FD
 
 
