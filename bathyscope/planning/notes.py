@@ -57,7 +57,10 @@ def _source_note(place: Place) -> str:
     """Where the rates come from."""
     hardware = place.hardware
     if hardware is None:
-        return "rates were measured on this machine (bathyscope plan --calibrate measures them again)"
+        return (
+            "rates were measured on this machine (bathyscope plan --calibrate measures them again), but those of "
+            "tokenising and between processes, which are presumed"
+        )
     peak, memory = hardware.tflops[place.compute], hardware.memory_gb_per_second
     return (
         f"rates are not measured: {hardware.product_share:g} of {peak:g} TFLOP/s ({place.compute}) and "
