@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bathyscope.errors import ConfigError, ModelError
 from bathyscope.models.forward import prompt_of
+from bathyscope.models.growing_cache import growing_cache
 from bathyscope.models.logits import keeps_logits
 from bathyscope.models.model import Model
 from bathyscope.models.padding import padded_inputs, padding_token
@@ -48,6 +49,8 @@ def next_logits(
     A row that has ended is fed padding. Works inside `replace` and steering blocks.
     """
     inputs: dict[str, Any] = {**padded_inputs(model, rows, side="left"), "use_cache": use_cache}
+    if use_cache:
+        inputs["past_key_values"] = growing_cache(model)
     columns = inputs["input_ids"].shape[1]
     keeps = keeps_logits(model)
     kept = columns if whole_prompt else 1

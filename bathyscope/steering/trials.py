@@ -117,15 +117,17 @@ def run_trials(
         with artifacts.draft(out, recipe) as work:
             rows: list[dict[str, Any]] = (work.state() or {"rows": []})["rows"]
             batches, began = list(_batches(arms, settings)), time.monotonic()
-            first, total = 0, sum(map(len, batches))
+            order = [row.number for batch in batches for row in batch]
+            first = 0
             for batch in batches:
                 if first >= len(rows):
                     rows += map(asdict, _answers(model, batch, settings, seed=settings.seed + first))
                     work.checkpoint({"rows": rows})
-                    progress.report("trials", len(rows), total, "answers")
+                    progress.report("trials", len(rows), len(order), "answers")
                 first += len(batch)
             work.log(stage="trials", answers=len(rows), seconds=round(time.monotonic() - began, 1))
-            lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+            in_order = (row for _, row in sorted(zip(order, rows, strict=True), key=lambda pair: pair[0]))
+            lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in in_order)
             artifacts.write_atomic(work.path / FILE, lines.encode())
     return read_trials(out)
 
@@ -141,6 +143,8 @@ def read_trials(path: Path) -> list[Trial]:
 class _Row:
     """One answer that is due."""
 
+    number: int
+    """Its place among all answers."""
     arm: Arm
     factor: float
     instruction: int
@@ -149,20 +153,27 @@ class _Row:
 
 
 def _batches(arms: Sequence[Arm], settings: TrialSettings) -> Iterator[list[_Row]]:
-    """All answers, those with one system prompt together; only the last batch of a system prompt is smaller."""
+    """All answers, those with one system prompt together; only the last batch of a system prompt is smaller.
+
+    Where nothing is drawn, texts of one length are answered together, so that batches hold little padding. Draws
+    follow the place in the batch, and keep the order of the arms.
+    """
     by_system: dict[str | None, list[Arm]] = {}
     for arm in arms:
         by_system.setdefault(arm.system, []).append(arm)
+    numbers = itertools.count()
     for own in by_system.values():
-        rows = (
-            _Row(arm, factor, number, copy, given)
+        rows = [
+            _Row(next(numbers), arm, factor, number, copy, given)
             for arm in own
             for factor in arm.operations
             for number, instruction in enumerate(settings.instructions)
             for copy, given in enumerate(arm.given(factor, instruction))
-        )
-        while batch := list(itertools.islice(rows, settings.batch_size)):
-            yield batch
+        ]
+        if settings.temperature == 0:
+            rows.sort(key=lambda row: (len(row.given), row.given))
+        for first in range(0, len(rows), settings.batch_size):
+            yield rows[first : first + settings.batch_size]
 
 
 def _answers(model: Model, batch: Sequence[_Row], settings: TrialSettings, *, seed: int) -> list[Trial]:

@@ -115,7 +115,7 @@ class DefenceBench:
     """Length of paraphrases."""
     max_new_tokens: int = 32
     """Length of answers."""
-    batch_size: int = 16
+    batch_size: int = 48
     """Answers made at once."""
     seed: int = 0
     """Seed of requests, halves and the bootstrap."""

@@ -121,3 +121,22 @@ def test_any_character_of_an_instruction_is_read_back(model, tmp_path):
     rows = run_trials(model, arms()[:1], out=tmp_path / "out", settings=odd)
     assert [row.prompt for row in rows] == list(odd.instructions)
     assert [answer.prompt for answer in read_answers(tmp_path / "out")] == list(odd.instructions)
+
+
+def test_greedy_answers_are_made_by_length_and_kept_in_order(model, tmp_path, monkeypatch):
+    """Batches hold texts of one length; every row stands where it stood, with the answer of its own text."""
+    given: list[list[int]] = []
+    answers = room._answers
+
+    def watched(model, batch, settings, *, seed):
+        given.append([len(row.given) for row in batch])
+        return answers(model, batch, settings, seed=seed)
+
+    monkeypatch.setattr(room, "_answers", watched)
+    instructions = ("Say one, and then two, and three.", "Say two!", "And so on and so on.")
+    settings = TrialSettings(instructions=instructions, max_new_tokens=6, temperature=0.0, batch_size=4)
+    rows = run_trials(model, arms(), out=tmp_path / "out", settings=settings)
+    assert given[0] == [8, 8, 8, 8] and given[1] == [20, 20, 20, 20]
+    assert [row.prompt for row in rows] == list(instructions) * 5
+    for row in rows[:3]:
+        assert tuple(row.tokens) == generate(model, [row.prompt], max_new_tokens=6)[0].tokens
