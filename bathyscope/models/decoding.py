@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bathyscope.errors import ConfigError, ModelError
+from bathyscope.models.alike import alike_rows
 from bathyscope.models.forward import prompt_of
 from bathyscope.models.growing_cache import growing_cache
 from bathyscope.models.logits import keeps_logits
@@ -46,18 +47,17 @@ def next_logits(
     """Logits behind each row; send every row's next token (None: the row has ended) to get those of the next step.
 
     Rows are padded on the left; T is 1, and in the first step with `whole_prompt` the length of the longest row.
-    A row that has ended is fed padding. Works inside `replace` and steering blocks.
+    A row that has ended is fed padding. Works inside `replace`, steering and `alike_before` blocks.
     """
     inputs: dict[str, Any] = {**padded_inputs(model, rows, side="left"), "use_cache": use_cache}
-    if use_cache:
-        inputs["past_key_values"] = growing_cache(model)
+    cache = inputs["past_key_values"] = growing_cache(model) if use_cache else None
     columns = inputs["input_ids"].shape[1]
     keeps = keeps_logits(model)
     kept = columns if whole_prompt else 1
     while True:
         if keeps:
             inputs["logits_to_keep"] = kept  # a long prompt's logits can be larger than the model
-        with torch.no_grad(), prompt_of(columns):
+        with torch.no_grad(), prompt_of(columns), alike_rows(model, rows, cache):
             output = model.network(**inputs)
         tokens = yield output.logits[:, -kept:]
         step = [padding_token(model) if token is None else token for token in tokens]

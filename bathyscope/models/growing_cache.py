@@ -1,9 +1,8 @@
-"""`growing_cache`: a key-value cache with room for what comes, so that a new token does not copy all that came before."""
+"""`growing_cache`: a key-value cache with room for what comes; a new token does not copy all that came before."""
 
 import functools
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from bathyscope.models.model import Model

@@ -18,6 +18,7 @@ from bathyscope.models.forward import Forward, current_forward
 from bathyscope.models.hookpoints import resolve, width
 from bathyscope.models.hooks import replace
 from bathyscope.models.model import Model
+from bathyscope.models.onward import passed_blocks
 from bathyscope.models.prompts import has_chat_template, special_tokens
 from bathyscope.steering.clause import Clause, as_clause
 from bathyscope.steering.operations.operation import Operation
@@ -104,6 +105,12 @@ def require_fit(model: Model, clause: Clause, *, force: bool = False) -> str:
             f"dictionaries of that width ({line})"
         ) from error
     return hookpoint
+
+
+def first_place(model: Model, rows: Sequence[Sequence[Operation | Clause]]) -> str | None:
+    """The hookpoint of these operations with the fewest blocks before it; None where there are none."""
+    places = {_place(model, as_clause(given)) for row in rows for given in row}
+    return min(sorted(places), key=lambda place: len(passed_blocks(model, place).blocks), default=None)
 
 
 def _place(model: Model, clause: Clause) -> str:

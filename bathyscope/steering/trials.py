@@ -15,11 +15,12 @@ from typing import Any
 from bathyscope import artifacts, progress
 from bathyscope.artifacts import Recipe
 from bathyscope.errors import ConfigError
+from bathyscope.models.alike import alike_before
 from bathyscope.models.decoding import Draw
 from bathyscope.models.generate import generate
 from bathyscope.models.model import Model
 from bathyscope.steering.arm import Arm
-from bathyscope.steering.steer import steer_rows
+from bathyscope.steering.steer import first_place, steer_rows
 
 KIND, FILE = "trials", "trials.jsonl"
 
@@ -177,7 +178,8 @@ def _batches(arms: Sequence[Arm], settings: TrialSettings) -> Iterator[list[_Row
 
 
 def _answers(model: Model, batch: Sequence[_Row], settings: TrialSettings, *, seed: int) -> list[Trial]:
-    with steer_rows(model, [row.arm.operations[row.factor] for row in batch]):
+    operations = [row.arm.operations[row.factor] for row in batch]
+    with steer_rows(model, operations), alike_before(first_place(model, operations)):
         found = generate(
             model,
             [row.given for row in batch],

@@ -140,3 +140,18 @@ def test_greedy_answers_are_made_by_length_and_kept_in_order(model, tmp_path, mo
     assert [row.prompt for row in rows] == list(instructions) * 5
     for row in rows[:3]:
         assert tuple(row.tokens) == generate(model, [row.prompt], max_new_tokens=6)[0].tokens
+
+
+def test_one_prompt_under_many_arms_passes_the_first_blocks_once(model, tmp_path):
+    seen: dict[int, list[int]] = {0: [], 2: []}
+    handles = [
+        model.body.layers[number].mlp.register_forward_hook(
+            lambda _m, given, _o, number=number: seen[number].append(given[0].shape[0])
+        )
+        for number in seen
+    ]
+    settings = TrialSettings(instructions=("Say one.", "Say two!"), max_new_tokens=2, temperature=0.0, batch_size=8)
+    run_trials(model, [arm for arm in arms() if arm.system is None], out=tmp_path / "out", settings=settings)
+    for handle in handles:
+        handle.remove()
+    assert seen == {0: [2, 8], 2: [8, 8]}
