@@ -46,7 +46,7 @@ def alike_rows(model: Model, rows: Sequence[Sequence[int]], cache: Any) -> Itera
     is_prompt = cache is not None and cache.get_seq_length() == 0
     blocks = passed_blocks(model, hookpoint).blocks if hookpoint is not None and is_prompt else []
     number_of = {row: number for number, row in enumerate(dict.fromkeys(map(tuple, rows)))}
-    if not blocks or len(number_of) == len(rows):
+    if cache is None or not blocks or len(number_of) == len(rows):
         yield
         return
     places = [number_of[tuple(row)] for row in rows]

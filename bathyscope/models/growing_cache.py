@@ -39,7 +39,7 @@ def _growing_layer() -> type:
     class GrowingLayer(DynamicLayer):
         """Keys and values are the beginnings of longer tensors; new tokens are written behind them."""
 
-        _held: tuple[Tensor, Tensor] | None = None
+        _held: tuple[Tensor, ...] | None = None
         _seen: Tensor | None = None
 
         def update(
