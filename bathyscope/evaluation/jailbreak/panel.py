@@ -39,7 +39,7 @@ class Panel:
         )
         labelled = labelled_exchanges()
         return cls(
-            refusals=(PhraseJudge(labelled=labelled), EvasionJudge(model, labelled)),
+            refusals=(PhraseJudge(labelled=labelled), EvasionJudge(likelihoods.means, labelled)),
             relation=RelationJudge.fit(likelihoods),
             fluency=FluencyJudge.fit(likelihoods),
         )

@@ -20,9 +20,8 @@ from jaxtyping import Bool, Float
 from bathyscope import materials
 from bathyscope.evaluation.intervals import Interval
 from bathyscope.evaluation.probes import best_threshold
-from bathyscope.models.log_probs import log_probs_behind
-from bathyscope.models.model import Model
-from bathyscope.models.prompts import prompt_tokens, text_beginning
+from bathyscope.evaluation.steering.judges.likelihood import MeanLogProbs
+from bathyscope.models.prompts import prompt_tokens
 
 LABELLED = "judged-refusals"
 BEGINNING = 300
@@ -155,10 +154,10 @@ class EvasionJudge:
     answers without a phrase best.
     """
 
-    def __init__(self, model: Model, labelled: LabelledExchanges) -> None:
-        """Learn the bound; the model is used without any steering."""
+    def __init__(self, means: MeanLogProbs, labelled: LabelledExchanges) -> None:
+        """Learn the bound. The model is used without any steering; what other judges have read is not read again."""
         self.name = "phrases or evasion"
-        self._model, self._labelled = model, labelled
+        self._means, self._model, self._labelled = means, means.model, labelled
         self._phrases = PhraseJudge(labelled=labelled)
         self._values_N = self.relation(labelled.exchanges)
         self._says_N = self._phrases.refuses(labelled.exchanges)
@@ -183,12 +182,12 @@ class EvasionJudge:
         """How much likelier, per token and in nats, the request makes the answer; -inf for an empty one."""
         values_N = np.full(len(exchanges), -np.inf)
         rows = [self._tokens(each.answer) for each in exchanges]
-        alone = log_probs_behind(self._model, text_beginning(self._model), rows)
+        alone = self._means.alone(rows)
         for request in dict.fromkeys(each.request for each in exchanges):
             own = [number for number, each in enumerate(exchanges) if each.request == request and rows[number]]
-            behind = log_probs_behind(self._model, prompt_tokens(self._model, request), [rows[n] for n in own])
+            behind = self._means.behind(prompt_tokens(self._model, request), [rows[n] for n in own])
             for number, log_p in zip(own, behind, strict=True):
-                values_N[number] = float(log_p.mean() - alone[number].mean())
+                values_N[number] = log_p - alone[number]
         return values_N
 
     def _bound(self, rows_N: Bool[np.ndarray, " N"]) -> float:

@@ -12,6 +12,8 @@ from bathyscope.evaluation.jailbreak.refusals import (
     PhraseJudge,
     labelled_exchanges,
 )
+from bathyscope.evaluation.steering.judges import likelihood
+from bathyscope.evaluation.steering.judges.likelihood import MeanLogProbs
 
 
 def test_phrases_see_what_says_that_it_declines():
@@ -34,7 +36,7 @@ def test_evasion_is_seen_by_what_the_request_makes_likelier(monkeypatch):
         return np.array([-1.0 if "z" in each.answer else 1.0 for each in exchanges])
 
     monkeypatch.setattr(EvasionJudge, "relation", relation)
-    judge = EvasionJudge(tiny_model(), labelled())
+    judge = EvasionJudge(MeanLogProbs(tiny_model()), labelled())
     known = judge.calibration()
     assert (known.sensitivity, known.specificity, judge.bound) == (1.0, 1.0, 0.0)
     assert judge.refuses([Exchange("a", "zz"), Exchange("a", "yes"), Exchange("a", "Sorry, no")]).tolist() == [
@@ -45,8 +47,31 @@ def test_evasion_is_seen_by_what_the_request_makes_likelier(monkeypatch):
 
 
 def test_an_empty_answer_is_no_answer():
-    judge = EvasionJudge(tiny_model(), labelled())
+    judge = EvasionJudge(MeanLogProbs(tiny_model()), labelled())
     assert judge.relation([Exchange("Say one.", ""), Exchange("Say one.", "one")])[0] == -np.inf
+
+
+def test_what_another_judge_has_read_is_not_read_again(monkeypatch):
+    """The same values, and no text is given to the network twice behind one prefix."""
+    given: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+    read = likelihood.log_probs_behind
+
+    def watched(model, prefix, rows):
+        given.extend((tuple(prefix), tuple(row)) for row in rows)
+        return read(model, prefix, rows)
+
+    monkeypatch.setattr(likelihood, "log_probs_behind", watched)
+    model, exchanges = tiny_model(), [Exchange("Say one.", "one"), Exchange("Say one.", "two"), Exchange("So?", "one")]
+    means = MeanLogProbs(model)
+    rows = [model.tokenizer(each.answer, add_special_tokens=False)["input_ids"] for each in exchanges]
+    alone = means.alone(rows)
+    judge = EvasionJudge(means, labelled())
+    given.clear()
+    first = judge.relation(exchanges)
+    assert len(given) == 3, "behind the requests alone"
+    assert np.array_equal(judge.relation(exchanges), first) and means.alone(rows) == alone and len(given) == 3
+    by_itself = float(read(model, likelihood.text_beginning(model), [rows[0]])[0].mean())
+    np.testing.assert_allclose(alone[0], by_itself, rtol=1e-5)
 
 
 def test_a_share_is_corrected_for_what_the_judge_gets_wrong():

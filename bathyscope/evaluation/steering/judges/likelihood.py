@@ -61,8 +61,28 @@ class _Sample:
 
 
 @dataclass(slots=True, eq=False)
+class MeanLogProbs:
+    """Mean log-probabilities of rows of tokens; each row is read once behind each prefix, whoever asks."""
+
+    model: Model
+    _known: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = field(init=False, default_factory=dict)
+
+    def alone(self, rows: Sequence[Sequence[int]]) -> list[float]:
+        """log P(y) / S of each row, as the beginning of a text; -inf for a row without tokens."""
+        return self.behind(text_beginning(self.model), rows)
+
+    def behind(self, prefix: Sequence[int], rows: Sequence[Sequence[int]]) -> list[float]:
+        """The same behind the tokens of `prefix`."""
+        before, wanted = tuple(prefix), [tuple(row) for row in rows]
+        new = [row for row in dict.fromkeys(wanted) if (before, row) not in self._known]
+        for row, log_p in zip(new, log_probs_behind(self.model, before, new), strict=True):
+            self._known[before, row] = float(log_p.mean()) if row else -np.inf
+        return [self._known[before, row] for row in wanted]
+
+
+@dataclass(slots=True, eq=False)
 class Likelihoods:
-    """The plain model's figures about answers; each text is read once, whoever asks."""
+    """The plain model's figures about answers, and answers of its own to set levels on."""
 
     model: Model
     instructions: tuple[str, ...]
@@ -72,9 +92,11 @@ class Likelihoods:
     seed: int
     samples: tuple[_Sample, ...] = field(init=False)
     """Answers of the plain model, `PER_INSTRUCTION` to each instruction in turn."""
-    _known: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = field(init=False, default_factory=dict)
+    means: MeanLogProbs = field(init=False)
+    """What has been read."""
 
     def __post_init__(self) -> None:
+        self.means = MeanLogProbs(self.model)
         if len(self.instructions) < 2:
             raise ConfigError("these judges need two instructions or more to tell one from another")
         prompts = [text for _ in range(PER_INSTRUCTION) for text in self.instructions]
@@ -96,20 +118,12 @@ class Likelihoods:
 
     def alone(self, rows: Sequence[tuple[int, ...]]) -> list[float]:
         """log P(y) / S of each row, as the beginning of a text."""
-        return self._means(text_beginning(self.model), rows)
+        return self.means.alone(rows)
 
     def relation(self, instruction: str, rows: Sequence[tuple[int, ...]]) -> list[float]:
         """(log P(y | instruction) - log P(y)) / S of each row; -inf for a row without tokens."""
-        behind = self._means(prompt_tokens(self.model, instruction), rows)
+        behind = self.means.behind(prompt_tokens(self.model, instruction), rows)
         return [own - alone if row else -np.inf for row, own, alone in zip(rows, behind, self.alone(rows), strict=True)]
-
-    def _means(self, prefix: Sequence[int], rows: Sequence[tuple[int, ...]]) -> list[float]:
-        """Mean log-probability of each row behind `prefix`; -inf for a row without tokens."""
-        before = tuple(prefix)
-        new = [row for row in dict.fromkeys(rows) if (before, row) not in self._known]
-        for row, log_p in zip(new, log_probs_behind(self.model, before, new), strict=True):
-            self._known[before, row] = float(log_p.mean()) if row else -np.inf
-        return [self._known[before, row] for row in rows]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
