@@ -8,7 +8,6 @@ differ.
 """
 
 import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -40,8 +39,8 @@ class Trials:
     """Length of the prompt; a sentence has about a dozen tokens."""
     tokens: int = 8
     """Tokens of each answer."""
-    length: float = 0.1
-    """How far a row is moved, in typical norms."""
+    length: float = 2.0
+    """How far a row is moved, in the units of the activations."""
     rounds: int = 3
     """Rounds of each way."""
     seed: int = 0
@@ -52,12 +51,12 @@ def main(trials: Trials) -> int:
     """Compare, time, and print a table."""
     model = load_model(trials.model)
     at, draws = trials.hookpoint, torch.Generator().manual_seed(trials.seed)
-    move = Strength.of_norm(trials.length, 20.0, hookpoint=at)
+    move = Strength.of_norm(1.0, trials.length, hookpoint=at)
     rows = [[Add(torch.randn(width(model, at), generator=draws), move, at)] for _ in range(trials.arms)]
     prompt = SENTENCE * trials.sentences
 
     def answers(hookpoint: str | None) -> list[tuple[int, ...]]:
-        with steer_rows(model, rows), alike_before(hookpoint) if hookpoint else nullcontext():
+        with steer_rows(model, rows), alike_before(hookpoint):
             found = generate(model, [prompt] * trials.arms, max_new_tokens=trials.tokens, batch_size=trials.arms)
         return [answer.tokens for answer in found]
 

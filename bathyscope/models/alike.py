@@ -43,10 +43,12 @@ def alike_rows(model: Model, rows: Sequence[Sequence[int]], cache: Any) -> Itera
     in a network that gives its blocks tensors whose rows cannot be told.
     """
     hookpoint = _hookpoint.get()
-    is_prompt = cache is not None and cache.get_seq_length() == 0
-    blocks = passed_blocks(model, hookpoint).blocks if hookpoint is not None and is_prompt else []
+    if hookpoint is None or cache is None or cache.get_seq_length():
+        yield
+        return
+    blocks = passed_blocks(model, hookpoint).blocks
     number_of = {row: number for number, row in enumerate(dict.fromkeys(map(tuple, rows)))}
-    if cache is None or not blocks or len(number_of) == len(rows):
+    if not blocks or len(number_of) == len(rows):
         yield
         return
     places = [number_of[tuple(row)] for row in rows]
