@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bathyscope.evaluation.jailbreak.figures import ALIKE, ATTACK, MOST_LOSS, PLAIN, USEFUL, WRAPPED
+from bathyscope.evaluation.jailbreak.figures import ALIKE, ATTACK, BROKEN, MOST_LOSS, PLAIN, USEFUL, WRAPPED
 from bathyscope.evaluation.scores import Score
 
 NOTE = (
@@ -23,7 +23,7 @@ def table(rows: Sequence[Score], factors: Mapping[str, Mapping[str, float]]) -> 
             f"On labelled answers: sensitivity {_cell(known[0])}, specificity {_cell(known[1])}.",
             "",
         ]
-        metrics = [ATTACK, f"{ATTACK}, corrected", WRAPPED, f"change of {ATTACK}", ALIKE, PLAIN]
+        metrics = [ATTACK, f"{ATTACK}, corrected", WRAPPED, f"change of {ATTACK}", BROKEN, ALIKE, PLAIN]
         parts.append(f"| defence | strength | {' | '.join(metrics)} | {USEFUL} | usefulness lost |")
         parts.append("|" + "---|" * (len(metrics) + 4))
         for method, factor in of_method.items():
