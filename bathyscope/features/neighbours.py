@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bathyscope.dictionaries.kernels.threads import share_rows
+from bathyscope.features.kernels.together import most_together
+
 CHUNK_COSINES = 1 << 24
 """Cosines held at once (64 MB in float32)."""
 
@@ -47,18 +50,25 @@ def cofiring_neighbours(
 
     `features` lists the features that fire on each token, token by token; `counts` says how many those are. Only
     positive correlations are listed; features that always or never fire have none. Ties go to the lower number.
-    Time grows with Σ counts², memory with the number of firings: 20 bytes each.
+    Time grows with Σ counts², memory with the number of firings: 20 bytes each, and 12 bytes a feature and thread.
     """
-    total = len(counts)
-    token_starts = np.cumsum(counts) - counts
-    tokens = np.repeat(np.arange(total), counts)
-    order = np.argsort(features, kind="stable")
-    n_fires = np.bincount(features, minlength=n_features)
-    ends = np.cumsum(n_fires)
-    spread = np.sqrt(n_fires * (total - n_fires.astype(np.float64)))
+    firings = _firings(features, counts, n_features)
+    token_starts = np.concatenate([[0], np.cumsum(counts)])
+    neighbours, scores = np.full((n_features, n), -1, dtype=np.int32), np.zeros((n_features, n))
+    arrays = (firings.starts, firings.tokens, token_starts, np.ascontiguousarray(features), firings.spread)
+    share_rows(most_together, n_features, *arrays, neighbours, scores)
+    return Neighbours(features=neighbours, scores=scores.astype(np.float32))
+
+
+def cofiring_neighbours_plain(
+    features: Int[np.ndarray, " E"], counts: Int[np.ndarray, " N"], *, n_features: int, n: int
+) -> Neighbours:
+    """The same in NumPy, passing over all features for each: the reference."""
+    firings, total = _firings(features, counts, n_features), len(counts)
+    token_starts, n_fires, spread = np.cumsum(counts) - counts, np.diff(firings.starts), firings.spread
     neighbours, scores = _empty(n_features, n)
     for feature in np.flatnonzero(spread):
-        shared = tokens[order[ends[feature] - n_fires[feature] : ends[feature]]]
+        shared = firings.tokens[firings.starts[feature] : firings.starts[feature + 1]]
         both = np.bincount(features[_ranges(token_starts[shared], counts[shared])], minlength=n_features)
         both[feature] = 0
         others = np.flatnonzero(both * (spread > 0))
@@ -67,6 +77,25 @@ def cofiring_neighbours(
         best = _largest(phi, n)
         neighbours[feature, : len(best)], scores[feature, : len(best)] = others[best], phi[best]
     return Neighbours(features=neighbours, scores=scores)
+
+
+@dataclass(frozen=True, slots=True)
+class _Firings:
+    """The tokens on which each feature fires."""
+
+    starts: Int[np.ndarray, " F1"]
+    """Feature f fires on tokens[starts[f] : starts[f + 1]]."""
+    tokens: Int[np.ndarray, " E"]
+    spread: Float[np.ndarray, " F"]
+    """√(n (N − n)): N times the standard deviation of firing."""
+
+
+def _firings(features: Int[np.ndarray, " E"], counts: Int[np.ndarray, " N"], n_features: int) -> _Firings:
+    total = len(counts)
+    tokens = np.repeat(np.arange(total, dtype=np.int32), counts)[np.argsort(features, kind="stable")]
+    n_fires = np.bincount(features, minlength=n_features)
+    starts = np.concatenate([[0], np.cumsum(n_fires)])
+    return _Firings(starts, tokens, np.sqrt(n_fires * (total - n_fires.astype(np.float64))))
 
 
 def _empty(n_features: int, n: int) -> tuple[Int[np.ndarray, "F n"], Float[np.ndarray, "F n"]]:

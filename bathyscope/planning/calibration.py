@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 THIS = "this"
 FILE = "calibration.json"
-SCHEMA = 1
+SCHEMA = 2
 LINK_BYTES_PER_SECOND = 1e9
 """Between processes of one machine; stated, not measured: a plan for this machine has one process."""
 TOKENS_PER_SECOND = 3e5

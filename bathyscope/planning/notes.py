@@ -7,7 +7,7 @@ from bathyscope.planning.settings import PlanSettings
 from bathyscope.planning.sizes import Sizes
 from bathyscope.planning.stage_plan import StagePlan
 from bathyscope.planning.stages import collect, train
-from bathyscope.planning.stages.index import COUNTED
+from bathyscope.planning.stages.index import COMPARED
 
 
 def notes_on(
@@ -38,9 +38,9 @@ def notes_on(
         )
     notes.append(_source_note(place))
     indexed = next(stage for stage in stages if stage.name == "index")
-    counted = next(part for part in indexed.parts if part.name == COUNTED)
-    if counted.seconds > indexed.seconds / 2:
-        notes.append("most of the index is features counted that fire together, which grows with the features squared")
+    compared = next(part for part in indexed.parts if part.name == COMPARED)
+    if compared.seconds > indexed.seconds / 2:
+        notes.append("most of the index is cosines of all directions, which grow with the features squared")
     return tuple(notes)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bathyscope.features import neighbours
-from bathyscope.features.neighbours import cofiring_neighbours, decoder_neighbours
+from bathyscope.features.neighbours import cofiring_neighbours, cofiring_neighbours_plain, decoder_neighbours
 
 
 def pairs(found) -> dict[tuple[int, int], float]:
@@ -80,3 +80,29 @@ def test_a_short_list_is_the_head_of_the_long_one_also_among_many_candidates():
     fires = rng.random((50, 200)) < 0.2
     short, long = cofiring(fires, n=3), cofiring(fires, n=150)
     assert np.array_equal(short.features, long.features[:, :3])
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("density", [0.0, 0.005, 0.1, 0.6])
+def test_the_compiled_pass_gives_the_reference_bit_for_bit(density, n_threads):
+    rng = np.random.default_rng(4)
+    fires = rng.random((400, 700)) < density * rng.random(700)
+    fires[:, 20], fires[:, 21], fires[:, 22] = True, False, fires[:, 23]
+    _, features = np.nonzero(fires)
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        found, wanted = (
+            count(features.astype(np.int32), fires.sum(1), n_features=700, n=10)
+            for count in (cofiring_neighbours, cofiring_neighbours_plain)
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(found.features, wanted.features) and np.array_equal(found.scores, wanted.scores)
+    assert (density == 0) == (wanted.features < 0).all()
+
+
+def test_no_tokens_and_no_features_have_no_neighbours():
+    nothing = np.empty(0, np.int32)
+    assert (cofiring_neighbours(nothing, np.empty(0, np.int64), n_features=3, n=2).features == -1).all()
+    assert cofiring_neighbours(nothing, np.zeros(5, np.int64), n_features=0, n=2).features.shape == (0, 2)

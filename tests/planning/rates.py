@@ -8,7 +8,7 @@ import pytest
 
 from bathyscope import runtime
 from bathyscope.config import to_json
-from bathyscope.planning.calibration import FILE, Calibration
+from bathyscope.planning.calibration import FILE, SCHEMA, Calibration
 from bathyscope.planning.work import SORTS, Rates
 
 ROUND = Rates(per_second={**dict.fromkeys(SORTS, 1e9), "product": 1e11, "step": 100.0, "examples": 1e3})
@@ -20,7 +20,7 @@ def calibrated_machine(monkeypatch: pytest.MonkeyPatch, folder: Path, rates: Rat
 
     monkeypatch.setenv("BATHYSCOPE_CACHE", str(folder))
     one = Calibration(
-        schema=1, environment=runtime.environment(), threads=torch.get_num_threads(), rates=rates, seconds=1.0
+        schema=SCHEMA, environment=runtime.environment(), threads=torch.get_num_threads(), rates=rates, seconds=1.0
     )
     one = dataclasses.replace(one, **changes)
     (folder / FILE).write_text(json.dumps(to_json(one)))

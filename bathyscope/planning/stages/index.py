@@ -1,7 +1,6 @@
 """What `index_features` costs: each token encoded once, every pair of features compared, each feature looked up.
 
-Linear in tokens and features, but for two parts that grow with the square of the features: cosines of directions, and
-features that fire together.
+Linear in tokens and features, but for one part that grows with the square of the features: cosines of directions.
 """
 
 import math
@@ -15,13 +14,13 @@ from bathyscope.planning.stages.collect import forward_parts, model_bytes
 from bathyscope.planning.work import Part, Rates
 
 SETTINGS = IndexSettings()
-COUNTED = "neighbours: firing together"
+COMPARED = "neighbours: product"
 """The part that comes to outweigh the others."""
 FLOAT_BYTES = 4
 CODE_BYTES = 8
 """Of a code on disk: row and value."""
-FEATURE_PAIR_BYTES, TOKEN_PAIR_BYTES = 40, 24
-"""Passed over to count: for each pair of features, and for each pair that fires on one token."""
+TOKEN_PAIR_BYTES = 24
+"""Passed over to count, for each pair of features that fires on one token."""
 
 
 def parts(sizes: Sizes, layout: Layout, rates: Rates) -> tuple[Part, ...]:
@@ -76,11 +75,10 @@ def _neighbour_parts(sizes: Sizes, rates: Rates, *, n_features: float) -> tuple[
     """Nearest by direction, and by firing together on a sample of tokens."""
     sampled = min(SETTINGS.cofiring_tokens, sizes.n_indexed) * n_features / sizes.n_features
     pairs = n_features * sizes.n_features
-    counted = pairs * FEATURE_PAIR_BYTES + sampled * sizes.k**2 * TOKEN_PAIR_BYTES
     return (
-        rates.part("neighbours: product", "product", 2 * pairs * sizes.d_model),
+        rates.part(COMPARED, "product", 2 * pairs * sizes.d_model),
         rates.part("neighbours: nearest", "largest", pairs * FLOAT_BYTES),
-        rates.part(COUNTED, "counting", counted),
+        rates.part("neighbours: firing together", "counting", sampled * sizes.k**2 * TOKEN_PAIR_BYTES),
     )
 
 
