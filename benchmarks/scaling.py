@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from held_out import spread, unexplained
+from torch import Tensor
 
 import bathyscope as bs
-from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.planning.scaling_law import Law, Run, fit_law, interval, predicted_interval, resampled_laws
 
 
@@ -55,7 +56,7 @@ class Scaling:
 def main(scaling: Scaling) -> int:
     """Train what is not there yet, fit, and print."""
     store = bs.ActivationStore(scaling.activations)
-    x_ND = _held_out(store, scaling)
+    x_ND = spread(store, scaling.hookpoint, scaling.rows)
     runs = [
         run for n_tokens in scaling.n_tokens for run in _trained(store, scaling, x_ND, scaling.n_features, n_tokens)
     ]
@@ -73,7 +74,7 @@ def main(scaling: Scaling) -> int:
 def _trained(
     store: bs.ActivationStore,
     scaling: Scaling,
-    x_ND: np.ndarray,
+    x_ND: Tensor,
     sizes: tuple[int, ...],
     n_tokens: int,
     seeds: tuple[int, ...] | None = None,
@@ -91,25 +92,7 @@ def _trained(
         sys.exit(f"error: {', '.join(set(members) - set(found))} diverged; leave these sizes out")
     for name, dictionary in found.items():
         n_features = int(name.partition("-")[0])
-        yield Run(n_features=n_features, n_tokens=n_tokens, loss=_unexplained(dictionary, x_ND))
-
-
-def _held_out(store: bs.ActivationStore, scaling: Scaling) -> np.ndarray:
-    """Evenly spaced held-out activations, float32."""
-    rows = store.rows("held_out")
-    chosen = rows[np.linspace(0, len(rows) - 1, min(scaling.rows, len(rows))).astype(np.int64)]
-    return store.read(chosen, scaling.hookpoint).float().numpy()
-
-
-def _unexplained(dictionary: Dictionary, x_ND: np.ndarray) -> float:
-    """Σ‖x − x̂‖² / Σ‖x − x̄‖²."""
-    import torch
-
-    total = float(np.square(x_ND - x_ND.mean(axis=0, dtype=np.float64)).sum())
-    error = 0.0
-    for part_ND in torch.from_numpy(x_ND).split(4096):
-        error += float((part_ND - dictionary.reconstruct(part_ND)).double().square().sum())
-    return error / total
+        yield Run(n_features=n_features, n_tokens=n_tokens, loss=unexplained(dictionary, x_ND))
 
 
 def _print_runs(runs: list[Run], law: Law) -> None:

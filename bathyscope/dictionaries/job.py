@@ -42,6 +42,8 @@ class TrainSettings:
     """Share of the run over which the learning rate rises; None takes the kind's own."""
     decay: float | None = None
     """Share of the run over which the learning rate falls to 0 at the end; None takes the kind's own."""
+    betas: tuple[float, float] | None = None
+    """Adam's averaging rates; None takes the kind's own. Sparse gradients gain from .5 .99 and twice the lr."""
     clip_norm: float | None = None
     """Longest gradient, 0 never clips; None takes the kind's own."""
     seed: int = 0
@@ -78,7 +80,7 @@ class TrainSettings:
 
     def optimisation(self, kind: Kind, d_model: int) -> Optimisation:
         """The kind's own optimisation with what is given here in its place."""
-        given = {name: getattr(self, name) for name in ("lr", "warm_up", "decay", "clip_norm")}
+        given = {name: getattr(self, name) for name in ("lr", "warm_up", "decay", "betas", "clip_norm")}
         return dataclasses.replace(
             kind.optimisation(d_model), **{name: v for name, v in given.items() if v is not None}
         )

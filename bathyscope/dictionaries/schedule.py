@@ -32,6 +32,8 @@ class Optimisation:
             raise ConfigError(
                 f"warm-up {self.warm_up} and decay {self.decay} are shares of one run: their sum is at most 1"
             )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas are {self.betas}: expected two numbers from 0 up to, but not including, 1")
         if not 0 <= self.clip_norm < float("inf"):
             raise ConfigError(f"clip_norm is {self.clip_norm}: expected a positive number, or 0 to never clip")
 

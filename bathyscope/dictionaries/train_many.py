@@ -36,12 +36,14 @@ class MemberSettings:
     """Share of the run over which the learning rate rises; None takes the run's, or the kind's own."""
     decay: float | None = None
     """Share of the run over which the learning rate falls; None takes the run's, or the kind's own."""
+    betas: tuple[float, float] | None = None
+    """Adam's averaging rates; None takes the run's, or the kind's own."""
     clip_norm: float | None = None
     """Longest gradient, 0 never clips; None takes the run's, or the kind's own."""
 
     def within(self, settings: TrainSettings) -> TrainSettings:
         """What `train` is to be told to make this dictionary alone."""
-        given = {name: getattr(self, name) for name in ("seed", "lr", "warm_up", "decay", "clip_norm")}
+        given = {name: getattr(self, name) for name in ("seed", "lr", "warm_up", "decay", "betas", "clip_norm")}
         own = dataclasses.replace(settings, **{name: value for name, value in given.items() if value is not None})
         order = settings.order_seed if own.seed == settings.seed else settings.seed_of_order
         return dataclasses.replace(own, order_seed=order)

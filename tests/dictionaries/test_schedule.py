@@ -36,6 +36,8 @@ def test_larger_dictionaries_are_trained_more_gently(n_features, d_model, factor
         ({"lr": float("nan")}, "lr is nan"),
         ({"warm_up": 0.6, "decay": 0.5}, "at most 1"),
         ({"clip_norm": -1.0}, "clip_norm is -1.0"),
+        ({"betas": (0.9, 1.0)}, r"betas are \(0.9, 1.0\)"),
+        ({"betas": (-0.1, 0.9)}, r"betas are \(-0.1, 0.9\)"),
     ],
 )
 def test_impossible_settings_are_refused(settings, line):

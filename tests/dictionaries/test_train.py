@@ -365,8 +365,9 @@ def test_too_little_disk_is_refused_before_work_starts(tmp_path, monkeypatch):
 
 def test_settings_that_are_not_given_are_the_kinds_own():
     assert TrainSettings().optimisation(KIND, D) == KIND.optimisation(D)
-    found = TrainSettings(lr=0.5, decay=0.1).optimisation(KIND, D)
-    assert (found.lr, found.decay, found.warm_up) == (0.5, 0.1, KIND.optimisation(D).warm_up)
+    found = TrainSettings(lr=0.5, decay=0.1, betas=(0.5, 0.99)).optimisation(KIND, D)
+    assert (found.lr, found.decay, found.betas) == (0.5, 0.1, (0.5, 0.99))
+    assert found.warm_up == KIND.optimisation(D).warm_up
 
 
 def test_a_longer_gradient_than_allowed_is_cut():
