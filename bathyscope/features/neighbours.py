@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bathyscope.dictionaries.kernels.engine import engine
 from bathyscope.dictionaries.kernels.threads import share_rows
+from bathyscope.features.kernels.nearest import nearest_in_columns, nearest_in_rows
 from bathyscope.features.kernels.together import most_together
 
 CHUNK_COSINES = 1 << 24
@@ -26,8 +28,16 @@ class Neighbours:
 
 
 def decoder_neighbours(W_dec: Float[Tensor, "F D"], *, n: int) -> Neighbours:
-    """Nearest by cosine of decoder rows; exact, in chunks."""
-    units_FD = torch.nn.functional.normalize(W_dec.float(), dim=1)
+    """Nearest by cosine of decoder rows; exact, in chunks. Of equal cosines of a CPU the lower number goes first.
+
+    On a CPU each pair is compared once, and its cosine serves both; elsewhere rows are compared with all others.
+    """
+    units_FD = torch.nn.functional.normalize(W_dec.detach().float(), dim=1)
+    return _compared_once(units_FD, n) if engine(units_FD) == "compiled" else nearest_units(units_FD, n=n)
+
+
+def nearest_units(units_FD: Float[Tensor, "F D"], *, n: int) -> Neighbours:
+    """The same for rows of length 1, in plain PyTorch: the reference."""
     n_features, kept = len(units_FD), min(n, len(units_FD) - 1)
     step = max(1, CHUNK_COSINES // n_features)
     features, scores = _empty(n_features, n)
@@ -39,6 +49,23 @@ def decoder_neighbours(W_dec: Float[Tensor, "F D"], *, n: int) -> Neighbours:
         features[start : start + step, :kept] = best.indices.cpu().numpy()
         scores[start : start + step, :kept] = best.values.cpu().numpy()
     return Neighbours(features=features, scores=scores)
+
+
+def _compared_once(units_FD: Float[Tensor, "F D"], n: int) -> Neighbours:
+    """Blocks of cosines right of the diagonal, each looked through by rows and by columns."""
+    n_features, start = len(units_FD), 0
+    features, scores = np.full((n_features, n), -1, np.int32), np.full((n_features, n), -np.inf, np.float32)
+    room = torch.empty(max(CHUNK_COSINES, n_features))
+    while start < n_features:
+        width = n_features - start
+        stop = min(n_features, start + max(1, CHUNK_COSINES // width))
+        cosines = room[: (stop - start) * width].view(stop - start, width)
+        torch.mm(units_FD[start:stop], units_FD[start:].T, out=cosines)
+        arrays = (cosines.numpy(), start, features, scores)
+        share_rows(nearest_in_rows, stop - start, *arrays)
+        share_rows(nearest_in_columns, n_features - stop, *arrays)
+        start = stop
+    return Neighbours(features=features, scores=np.where(features < 0, np.float32(0), scores))
 
 
 def cofiring_neighbours(

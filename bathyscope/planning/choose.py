@@ -51,6 +51,7 @@ def _fastest(sizes: Sizes, place: Place, settings: PlanSettings, *, devices: int
             compute=place.compute,
             keeps_activations=keeps,
             buffer_bytes=place.buffer_bytes,
+            device=place.device,
         )
         for of_data, of_features in splits(devices)
         if of_features <= sizes.n_features

@@ -4,6 +4,7 @@ Data parallel: each takes some rows of a batch. Feature parallel: each holds som
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bathyscope.planning.hardware import Compute
 
@@ -24,6 +25,8 @@ class Layout:
     """Whether activations are written once and read in every epoch, or made anew by the model whenever needed."""
     buffer_bytes: int
     """Room for pre-activations, which are made a piece of the batch at a time."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """What each of the devices is."""
 
     @property
     def devices(self) -> int:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bathyscope import runtime
 from bathyscope.dictionaries.kernels.encode import CHUNK_BYTES
@@ -37,9 +38,14 @@ class Place:
     """Numbers in products."""
 
     @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """What each device is; this machine is a processor."""
+        return "cpu" if self.hardware is None else self.hardware.device
+
+    @property
     def buffer_bytes(self) -> int:
         """Room for pre-activations."""
-        return GPU_BUFFER_BYTES if self.hardware is not None and self.hardware.device == "cuda" else CHUNK_BYTES
+        return GPU_BUFFER_BYTES if self.device == "cuda" else CHUNK_BYTES
 
     def rates(self, devices: int) -> Rates:
         """What each of so many devices does."""

@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from bathyscope.features import neighbours
-from bathyscope.features.neighbours import cofiring_neighbours, cofiring_neighbours_plain, decoder_neighbours
+from bathyscope.features.neighbours import (
+    cofiring_neighbours,
+    cofiring_neighbours_plain,
+    decoder_neighbours,
+    nearest_units,
+)
 
 
 def pairs(found) -> dict[tuple[int, int], float]:
@@ -32,6 +37,29 @@ def test_decoder_neighbours_are_the_largest_cosines_without_the_feature_itself(m
 def test_fewer_features_than_neighbours_leave_empty_places():
     found = decoder_neighbours(torch.eye(3), n=5)
     assert (found.features >= 0).sum(1).tolist() == [2, 2, 2]
+    assert (found.scores == 0).all()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("chunk", [1, 5_000, 1 << 24])
+def test_cosines_compared_once_give_the_reference(monkeypatch, chunk, n_threads):
+    monkeypatch.setattr(neighbours, "CHUNK_COSINES", chunk)
+    units = torch.nn.functional.normalize(torch.randn(700, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    wanted, before = nearest_units(units, n=6), torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        found = decoder_neighbours(units, n=6)
+    finally:
+        torch.set_num_threads(before)
+    assert np.allclose(found.scores, wanted.scores, atol=1e-6) and (np.diff(found.scores) <= 0).all()
+    assert (found.features != wanted.features).mean() < 0.01, "but for cosines that rounding cannot tell apart"
+    assert (found.features != np.arange(700)[:, None]).all()
+
+
+def test_of_equal_cosines_the_lower_number_goes_first(monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK_COSINES", 1)
+    found = decoder_neighbours(torch.eye(4).repeat(3, 1), n=5)
+    assert found.features[5].tolist() == [1, 9, 0, 2, 3] and found.scores[5].tolist() == [1, 1, 0, 0, 0]
 
 
 @pytest.fixture

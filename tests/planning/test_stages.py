@@ -86,7 +86,8 @@ def test_an_index_compares_every_pair_of_features_and_of_directions_with_tokens(
     found = amounts(index)
     assert found["encode: product"] == 2 * 100 * 8 * 64
     assert found["codes written"] == found["codes sorted by feature"] == 100 * 4 * 8
-    assert found["neighbours: product"] == 2 * 64 * 64 * 8
+    assert found["neighbours: product"] == 64 * 64 * 8
+    assert amounts(index, layout=dataclasses.replace(ALONE, device="cuda"))["neighbours: product"] == 2 * 64 * 64 * 8
     assert found["neighbours: nearest"] == 64 * 64 * 4
     assert found["neighbours: firing together"] == 100 * 16 * 24
     assert found["logits: product"] == 2 * 64 * 50 * 8

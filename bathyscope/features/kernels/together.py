@@ -5,6 +5,7 @@ from typing import Any, no_type_check
 import numpy as np
 
 from bathyscope.dictionaries.kernels.compiled import compiled
+from bathyscope.features.kernels.best import insert
 
 MARGIN = 1e-9
 """By how much less than the last of the best a rough score must be to be passed over; far more than it errs by."""
@@ -50,23 +51,5 @@ def most_together(
             expected = n_other * n_fires / n_tokens
             phi = (n_both - expected) * (n_tokens / (spread[feature] * spread[other]))
             if phi > 0:
-                _insert(phi, other, best[feature], scores[feature])
+                insert(phi, other, best[feature], scores[feature])
                 lowest = scores[feature, -1] * (1 - MARGIN) * spread[feature] / n_tokens
-
-
-@compiled(reorder=False)
-@no_type_check
-def _insert(score: Any, feature: Any, features: Any, scores: Any) -> None:
-    """Put a feature in its place among the best; among equal scores the lower number goes first."""
-    place = len(features)
-    while place > 0 and (
-        features[place - 1] < 0
-        or scores[place - 1] < score
-        or (scores[place - 1] == score and features[place - 1] > feature)
-    ):
-        place -= 1
-    if place == len(features):
-        return
-    for i in range(len(features) - 1, place, -1):
-        features[i], scores[i] = features[i - 1], scores[i - 1]
-    features[place], scores[place] = feature, score

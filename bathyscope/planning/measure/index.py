@@ -84,7 +84,7 @@ def _largest(product: float, *, rounds: int) -> float:
     W_FD = torch.randn(NEAR_FEATURES, D_MODEL)
     calls = {"neighbours": lambda: decoder_neighbours(W_FD, n=SETTINGS.n_neighbours)}
     seconds = seconds_of(calls, rounds=rounds)["neighbours"]
-    spent = max(seconds - 2 * NEAR_FEATURES**2 * D_MODEL / product, 0.05 * seconds)
+    spent = max(seconds - NEAR_FEATURES**2 * D_MODEL / product, 0.05 * seconds)
     return FLOAT_BYTES * NEAR_FEATURES**2 / spent
 
 

@@ -37,7 +37,7 @@ def parts(sizes: Sizes, layout: Layout, rates: Rates) -> tuple[Part, ...]:
         rates.part("codes written", "write", codes),
         rates.part("examples", "examples", n_features),
         rates.part("text and vocabulary", "tokenise", tokens + sizes.shape.n_vocabulary),
-        *_neighbour_parts(sizes, rates, n_features=n_features),
+        *_neighbour_parts(sizes, layout, rates, n_features=n_features),
         *_logit_parts(sizes, rates, n_features=n_features),
     )
 
@@ -71,12 +71,12 @@ def disk_bytes(sizes: Sizes) -> int:
     return CODE_BYTES * sizes.k * sizes.n_indexed
 
 
-def _neighbour_parts(sizes: Sizes, rates: Rates, *, n_features: float) -> tuple[Part, ...]:
-    """Nearest by direction, and by firing together on a sample of tokens."""
+def _neighbour_parts(sizes: Sizes, layout: Layout, rates: Rates, *, n_features: float) -> tuple[Part, ...]:
+    """Nearest by direction, where a processor compares each pair once, and by firing together on a sample of tokens."""
     sampled = min(SETTINGS.cofiring_tokens, sizes.n_indexed) * n_features / sizes.n_features
     pairs = n_features * sizes.n_features
     return (
-        rates.part(COMPARED, "product", 2 * pairs * sizes.d_model),
+        rates.part(COMPARED, "product", (1 if layout.device == "cpu" else 2) * pairs * sizes.d_model),
         rates.part("neighbours: nearest", "largest", pairs * FLOAT_BYTES),
         rates.part("neighbours: firing together", "counting", sampled * sizes.k**2 * TOKEN_PAIR_BYTES),
     )
