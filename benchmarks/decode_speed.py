@@ -71,7 +71,7 @@ def main(speed: Speed) -> int:
 
     for name, way in forward.items():
         pairs = zip((way(), *gradients(way)), (dense(), *gradients(dense)), strict=True)
-        if any(float((one - other).norm() / other.norm()) > 1e-5 for one, other in pairs):
+        if any(float((one - other).detach().norm() / other.detach().norm()) > 1e-5 for one, other in pairs):
             sys.exit(f"error: {name} decodes otherwise than the dense product")
     read = {"rows read once": lambda: torch.index_select(W_dec_FD.detach(), 0, indices_NK.flatten(), out=rows_MD)}
     both = {name: (lambda way=way: gradients(way)) for name, way in forward.items()}

@@ -182,20 +182,14 @@ def _sort_pairs(values: NDArray[Any], indices: NDArray[Any], offsets: NDArray[An
     return offsets[-1]
 
 
-@compiled(reorder=False)
+@compiled(reorder=True)
 @no_type_check
 def _mix_rows(
     values: NDArray[Any], indices: NDArray[Any], rows: NDArray[Any], out: NDArray[Any], start: int, stop: int
 ) -> None:
-    n_d = rows.shape[1]
+    slots, sign = np.empty(values.shape[1], np.int64), values.dtype.type(1)
     for n in range(start, stop):
-        to = out[n]
-        for j in range(values.shape[1]):
-            value = values[n, j]
-            if value != 0:
-                row = rows[indices[n, j]]
-                for d in range(n_d):
-                    to[d] += value * row[d]
+        _add_mixture(values, indices, rows, n, sign, slots, out)
 
 
 @compiled(reorder=True)
@@ -213,11 +207,11 @@ def _residual_rows(
     stop: int,
 ) -> None:
     n_d, n_k = rows.shape[1], values.shape[1]
-    slots = np.empty(n_k, np.int64)
+    slots, sign = np.empty(n_k, np.int64), values.dtype.type(-1)
     for n in range(start, stop):
         for d in range(n_d):
             residual[n, d] = x[n, d] - bias[d]
-        _take_off(values, indices, rows, n, slots, residual)
+        _add_mixture(values, indices, rows, n, sign, slots, residual)
         total = x.dtype.type(0)
         for d in range(n_d):
             total += residual[n, d] * residual[n, d]
@@ -231,10 +225,16 @@ def _residual_rows(
 
 @compiled(reorder=True)
 @no_type_check
-def _take_off(
-    values: NDArray[Any], indices: NDArray[Any], rows: NDArray[Any], n: int, slots: NDArray[Any], out: NDArray[Any]
+def _add_mixture(
+    values: NDArray[Any],
+    indices: NDArray[Any],
+    rows: NDArray[Any],
+    n: int,
+    sign: Any,
+    slots: NDArray[Any],
+    out: NDArray[Any],
 ) -> None:
-    """Take token n's mixture of rows off `out[n]`, four rows at a time: they are on their way from memory at once."""
+    """Add ± token n's mixture of rows to `out[n]`, four rows at a time: they are on their way from memory at once."""
     n_slots = 0
     for j in range(len(slots)):
         slots[n_slots] = j
@@ -243,13 +243,13 @@ def _take_off(
     for i in range(0, whole, 4):
         j0, j1, j2, j3 = slots[i], slots[i + 1], slots[i + 2], slots[i + 3]
         f0, f1, f2, f3 = indices[n, j0], indices[n, j1], indices[n, j2], indices[n, j3]
-        v0, v1, v2, v3 = values[n, j0], values[n, j1], values[n, j2], values[n, j3]
+        v0, v1, v2, v3 = sign * values[n, j0], sign * values[n, j1], sign * values[n, j2], sign * values[n, j3]
         for d in range(rows.shape[1]):
-            out[n, d] -= v0 * rows[f0, d] + v1 * rows[f1, d] + v2 * rows[f2, d] + v3 * rows[f3, d]
+            out[n, d] += v0 * rows[f0, d] + v1 * rows[f1, d] + v2 * rows[f2, d] + v3 * rows[f3, d]
     for i in range(whole, n_slots):
-        f, value = indices[n, slots[i]], values[n, slots[i]]
+        f, value = indices[n, slots[i]], sign * values[n, slots[i]]
         for d in range(rows.shape[1]):
-            out[n, d] -= value * rows[f, d]
+            out[n, d] += value * rows[f, d]
 
 
 @compiled(reorder=True)
