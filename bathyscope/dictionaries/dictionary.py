@@ -145,7 +145,7 @@ class Dictionary:
         total = hashlib.sha256(canonical(rules))
         for name, tensor in self.weights.tensors().items():
             total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())  # no copy
+            total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)  # no copy
         return total.hexdigest()
 
     def pre(self, x_ND: Float[Tensor, "N D"]) -> Float[Tensor, "N F"]:
