@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/scaling.py --activations runs/real/activations --out runs/scaling
 
 Every size is trained on every number of tokens, each run with its own whole schedule; all sizes of one number of tokens
-learn from one stream. Errors are of held-out documents. One larger run is kept out of the fit and predicted. Finished
-dictionaries are kept in `--out`, so a stopped run goes on; about a quarter of an hour on two cores.
+learn from one stream. Errors are of held-out documents. Larger runs are kept out of the fit and predicted. Finished
+dictionaries are kept in `--out`, so a stopped run goes on; about half an hour on two cores.
 """
 
 import json
@@ -21,6 +21,9 @@ from torch import Tensor
 
 import bathyscope as bs
 from bathyscope.planning.scaling_law import Law, Run, fit_law, interval, predicted_interval, resampled_laws
+
+ONCE = 1.1
+"""Runs of at most so many passes over the activations count as seeing each once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +43,9 @@ class Scaling:
     seeds: tuple[int, ...] = (0, 1)
     """Seeds of the start weights."""
     last_features: int = 8192
-    """Features of the run that is predicted."""
-    last_tokens: int = 2_097_152
-    """Its tokens."""
+    """Features of the runs that are predicted."""
+    last_tokens: tuple[int, ...] = (524_288, 2_097_152)
+    """Their tokens."""
     k: int = 32
     """Active features per token."""
     batch_size: int = 1024
@@ -60,14 +63,21 @@ def main(scaling: Scaling) -> int:
     runs = [
         run for n_tokens in scaling.n_tokens for run in _trained(store, scaling, x_ND, scaling.n_features, n_tokens)
     ]
-    last = _trained(store, scaling, x_ND, (scaling.last_features,), scaling.last_tokens, seeds=scaling.seeds[:1])
-    last = next(iter(last))
-    (scaling.out / "runs.jsonl").write_text("".join(json.dumps(asdict(run)) + "\n" for run in [*runs, last]))
-    law, laws = fit_law(runs), resampled_laws(runs, n=scaling.resamples, seed=0)
-    _print_runs(runs, law)
-    _print_law(law, laws)
-    _print_last(last, law, laws, runs)
-    _print_compute(runs, law, d_model=x_ND.shape[1])
+    last = [
+        run
+        for n_tokens in scaling.last_tokens
+        for run in _trained(store, scaling, x_ND, (scaling.last_features,), n_tokens, seeds=scaling.seeds[:1])
+    ]
+    (scaling.out / "runs.jsonl").write_text("".join(json.dumps(asdict(run)) + "\n" for run in [*runs, *last]))
+    laws = {separate: fit_law(runs, separate=separate) for separate in (False, True)}
+    drawn = {separate: resampled_laws(runs, n=scaling.resamples, seed=0, separate=separate) for separate in laws}
+    _print_runs(runs, laws)
+    for separate, law in laws.items():
+        print("\nγ held at 0" if separate else "\nγ fitted")
+        _print_law(law, drawn[separate])
+        _print_last(last, law, drawn[separate], runs)
+    _print_passes([*runs, *last], n_rows=len(store.rows("train")), resamples=scaling.resamples)
+    _print_compute(runs, laws[False], d_model=x_ND.shape[1])
     return 0
 
 
@@ -95,14 +105,22 @@ def _trained(
         yield Run(n_features=n_features, n_tokens=n_tokens, loss=unexplained(dictionary, x_ND))
 
 
-def _print_runs(runs: list[Run], law: Law) -> None:
-    print("\n| features | tokens | unexplained, mean over seeds | fitted |\n|---|---|---|---|")
-    for n_features, n_tokens in dict.fromkeys((run.n_features, run.n_tokens) for run in runs):
-        losses = [run.loss for run in runs if (run.n_features, run.n_tokens) == (n_features, n_tokens)]
-        fitted = law.loss(n_features, n_tokens)
-        print(f"| {n_features:,} | {n_tokens:,} | {np.mean(losses):.4f} | {fitted:.4f} |")
-    spread = [run.loss / law.loss(run.n_features, run.n_tokens) - 1 for run in runs]
-    print(f"\nrelative error of the fit: {math.sqrt(np.mean(np.square(spread))):.2%} (root of the mean square)")
+def _print_runs(runs: list[Run], laws: dict[bool, Law]) -> None:
+    print("\n| features | tokens | unexplained, mean over seeds | fitted | with γ = 0 |\n|---|---|---|---|---|")
+    for n_features, n_tokens in _sizes(runs):
+        fitted = (f"{laws[separate].loss(n_features, n_tokens):.4f}" for separate in (False, True))
+        mean = np.mean(_losses(runs, n_features, n_tokens))
+        print(f"| {n_features:,} | {n_tokens:,} | {mean:.4f} | {' | '.join(fitted)} |")
+    deviations = [np.var(np.log(_losses(runs, *size)), ddof=1) for size in _sizes(runs)]
+    print(f"\nspread of two seeds: {math.sqrt(np.mean(deviations)):.2%}")
+
+
+def _sizes(runs: list[Run]) -> list[tuple[int, int]]:
+    return list(dict.fromkeys((run.n_features, run.n_tokens) for run in runs))
+
+
+def _losses(runs: list[Run], n_features: int, n_tokens: int) -> list[float]:
+    return [run.loss for run in runs if (run.n_features, run.n_tokens) == (n_features, n_tokens)]
 
 
 def _print_law(law: Law, laws: list[Law]) -> None:
@@ -112,7 +130,8 @@ def _print_law(law: Law, laws: list[Law]) -> None:
         "α, of features": "alpha",
         "B": "of_tokens",
         "β, of tokens": "beta",
-        "β/(α+β), share of compute for features": "feature_share",
+        "γ, of both": "gamma",
+        "β/(α+β+γ), share of compute for features": "feature_share",
     }
     print("\n| number | value | 95 % of resamples |\n|---|---|---|")
     for text, name in names.items():
@@ -120,13 +139,33 @@ def _print_law(law: Law, laws: list[Law]) -> None:
         print(f"| {text} | {getattr(law, name):.4g} | {low:.4g} to {high:.4g} |")
 
 
-def _print_last(last: Run, law: Law, laws: list[Law], runs: list[Run]) -> None:
-    low, high = predicted_interval(law, laws, runs, n_features=last.n_features, n_tokens=last.n_tokens, seed=0)
-    guess, inside = law.loss(last.n_features, last.n_tokens), "inside" if low <= last.loss <= high else "OUTSIDE"
-    print(
-        f"\nkept out: {last.n_features:,} features, {last.n_tokens:,} tokens: measured {last.loss:.4f}, predicted "
-        f"{guess:.4f} ({low:.4f} to {high:.4f}), {inside} the interval, {guess / last.loss - 1:+.1%}"
-    )
+def _print_last(last: list[Run], law: Law, laws: list[Law], runs: list[Run]) -> None:
+    off = [run.loss / law.loss(run.n_features, run.n_tokens) - 1 for run in runs]
+    print(f"\nrelative error of the fit: {math.sqrt(np.mean(np.square(off))):.2%} (root of the mean square)")
+    for run in last:
+        low, high = predicted_interval(law, laws, runs, n_features=run.n_features, n_tokens=run.n_tokens, seed=0)
+        guess, inside = law.loss(run.n_features, run.n_tokens), "inside" if low <= run.loss <= high else "OUTSIDE"
+        print(
+            f"kept out: {run.n_features:,} features, {run.n_tokens:,} tokens: measured {run.loss:.4f}, predicted "
+            f"{guess:.4f} ({low:.4f} to {high:.4f}), {inside} the interval, {guess / run.loss - 1:+.1%}"
+        )
+
+
+def _print_passes(runs: list[Run], *, n_rows: int, resamples: int) -> None:
+    """Runs that see activations more than once, beside the law of those that do not."""
+    once = [run for run in runs if run.n_tokens <= ONCE * n_rows]
+    if len({run.n_tokens for run in once}) < 3:
+        return
+    law, laws = fit_law(once), resampled_laws(once, n=resamples, seed=0)
+    print(f"\nfitted to the {len(once)} runs that see each of {n_rows:,} activations about once at most:")
+    print("\n| features | tokens | measured | predicted | measured over predicted |\n|---|---|---|---|---|")
+    for n_features, n_tokens in _sizes([run for run in runs if run not in once]):
+        measured, guess = np.mean(_losses(runs, n_features, n_tokens)), law.loss(n_features, n_tokens)
+        low, high = predicted_interval(law, laws, once, n_features=n_features, n_tokens=n_tokens, seed=0)
+        print(
+            f"| {n_features:,} | {n_tokens:,} | {measured:.4f} | {guess:.4f} ({low:.4f} to {high:.4f}) "
+            f"| {measured / guess - 1:+.1%} |"
+        )
 
 
 def _print_compute(runs: list[Run], law: Law, *, d_model: int) -> None:

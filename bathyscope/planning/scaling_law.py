@@ -1,13 +1,15 @@
 """How the error of a dictionary falls with its features and its training tokens, fitted to runs.
 
-    L(F, T) = E + A·F^(-α) + B·T^(-β)
+    L(F, T) = E + A·F^(-α) + B·F^γ·T^(-β)
 
-The form of Hoffmann et al. 2022 (arXiv 2203.15556) with features in place of parameters; at a fixed number of active
-features it is Gao et al.'s L(n, k) = e^(α + β_n·log n) + e^ζ (arXiv 2406.04093, section 3.1) with what training too
-short leaves. In the limit of long training B·T^(-β) vanishes. Compute is taken as C ∝ F·T, the encoder's product.
+With γ = 0 this is the form of Hoffmann et al. 2022 (arXiv 2203.15556), features in place of parameters; γ > 0 says that
+more features need more tokens, as each is seen less often. In the limit of long training the last part vanishes and
+Gao et al.'s L(n, k) = e^(α + β_n·log n) + e^ζ at a fixed number of active features remains (arXiv 2406.04093, section
+3.1). Compute is taken as C ∝ F·T, the encoder's product.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +20,10 @@ from bathyscope.errors import ConfigError
 
 LOWEST, HIGHEST = 0.02, 2.0
 """Exponents that are looked for."""
-LEAST_RUNS = 6
-_GRID, _ROUNDS, _SHRINK = 17, 12, 1.6
+HIGHEST_GAMMA = 1.0
+"""γ is looked for between this and its negative."""
+LEAST_RUNS = 8
+_GRID, _ROUNDS, _SHRINK = 9, 16, 1.6
 _RIDGE = 1e-13
 """Keeps columns that are nearly alike solvable."""
 
@@ -50,41 +54,50 @@ class Law:
     """α, exponent of features."""
     beta: float
     """β, exponent of tokens."""
+    gamma: float = 0.0
+    """γ, by which more features need more tokens."""
 
     def loss(self, n_features: int | float, n_tokens: int | float) -> float:
         """L(F, T)."""
-        return self.floor + self.of_features * n_features**-self.alpha + self.of_tokens * n_tokens**-self.beta
+        short = self.of_tokens * n_features**self.gamma * n_tokens**-self.beta
+        return self.floor + self.of_features * n_features**-self.alpha + short
 
     @property
     def feature_share(self) -> float:
-        """Exponent of compute in the best number of features at given compute: F ∝ C^(β / (α + β)).
+        """Exponent of compute in the best number of features at given compute: F ∝ C^(β / (α + β + γ)).
 
         The other part goes to tokens. It follows from dL = 0 along F·T = C.
         """
-        return self.beta / (self.alpha + self.beta)
+        return self.beta / (self.alpha + self.beta + self.gamma)
 
 
-def fit_law(runs: Sequence[Run]) -> Law:
-    """The law of least squared relative errors. Raises ConfigError for runs that cannot tell its parts apart."""
+def fit_law(runs: Sequence[Run], *, separate: bool = False) -> Law:
+    """The law of least squared relative errors; with `separate` among those of γ = 0.
+
+    Raises ConfigError for runs that cannot tell its parts apart.
+    """
     _require_spread(runs)
     F, T, loss = (np.array([getattr(run, name) for run in runs]) for name in ("n_features", "n_tokens", "loss"))
     steps = np.linspace(-0.5, 0.5, _GRID)
-    grid_G2 = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
-    centre, width = np.log([0.3, 0.3]), np.log(HIGHEST / LOWEST)
-    best_error, parts, best = np.inf, np.zeros(3), np.exp(centre)
+    axes = (steps, steps, np.zeros(1) if separate else steps)
+    grid_G3 = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    low, high = np.log([LOWEST, LOWEST]), np.log([HIGHEST, HIGHEST])
+    low, high = np.append(low, -HIGHEST_GAMMA), np.append(high, HIGHEST_GAMMA)
+    centre, width = np.array([math.log(0.3), math.log(0.3), 0.0]), high - low
+    best_error, parts = np.inf, np.zeros(3)
     for _ in range(_ROUNDS):
-        exponents_G2 = np.clip(np.exp(centre + grid_G2 * width), LOWEST, HIGHEST)
-        error_G, parts_G3 = _parts(F, T, loss, exponents_G2)
+        at_G3 = np.clip(centre + grid_G3 * width, low, high)
+        error_G, parts_G3 = _parts(F, T, loss, np.exp(at_G3[:, 0]), np.exp(at_G3[:, 1]), at_G3[:, 2])
         least = int(error_G.argmin())
         if error_G[least] < best_error:
-            best_error, parts, best = error_G[least], parts_G3[least], exponents_G2[least]
-        centre, width = np.log(best), width / _SHRINK
+            best_error, parts, centre = error_G[least], parts_G3[least], at_G3[least]
+        width = width / _SHRINK
     floor, of_features, of_tokens = parts.tolist()
-    alpha, beta = best.tolist()
-    return Law(floor=floor, of_features=of_features, of_tokens=of_tokens, alpha=alpha, beta=beta)
+    alpha, beta, gamma = *np.exp(centre[:2]).tolist(), float(centre[2])
+    return Law(floor=floor, of_features=of_features, of_tokens=of_tokens, alpha=alpha, beta=beta, gamma=gamma)
 
 
-def resampled_laws(runs: Sequence[Run], *, n: int, seed: int) -> list[Law]:
+def resampled_laws(runs: Sequence[Run], *, n: int, seed: int, separate: bool = False) -> list[Law]:
     """Laws of runs drawn with replacement: the spread of what `fit_law` finds. Draws without enough spread are redone.
 
     Raises ConfigError when the runs themselves do not suffice.
@@ -95,7 +108,7 @@ def resampled_laws(runs: Sequence[Run], *, n: int, seed: int) -> list[Law]:
     while len(found) < n:
         drawn = [runs[i] for i in rng.integers(len(runs), size=len(runs))]
         if _has_spread(drawn):
-            found.append(fit_law(drawn))
+            found.append(fit_law(drawn, separate=separate))
     return found
 
 
@@ -115,29 +128,48 @@ def predicted_interval(
     seed: int,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Where the loss of a run that was not fitted should lie: spread of the laws, and of the runs around `law`."""
+    """Where the loss of a run that was not fitted should lie.
+
+    It counts the spread of the laws, the spread of the runs around `law` and, beyond the largest size or the most
+    tokens of the runs, how far off the law of the smaller ones was at the largest: a law of the wrong form fits well
+    and predicts badly. Such errors count in both directions, and add up beyond both.
+    """
     rng = np.random.default_rng(seed)
-    spread = [run.loss / law.loss(run.n_features, run.n_tokens) for run in runs]
-    drawn = rng.choice(spread, size=len(laws))
-    return interval([one.loss(n_features, n_tokens) * s for one, s in zip(laws, drawn, strict=True)], level=level)
+    drawn = rng.choice([_off(law, run) for run in runs], size=len(laws))
+    for name, value in (("n_features", n_features), ("n_tokens", n_tokens)):
+        most = max(getattr(run, name) for run in runs)
+        smaller = [run for run in runs if getattr(run, name) < most]
+        if value > most and _has_spread(smaller):
+            below = fit_law(smaller, separate=law.gamma == 0)
+            errors = [_off(below, run) for run in runs if getattr(run, name) == most]
+            drawn = drawn + rng.choice(errors, size=len(laws)) * rng.choice([-1, 1], size=len(laws))
+    losses = [one.loss(n_features, n_tokens) * math.exp(off) for one, off in zip(laws, drawn, strict=True)]
+    return interval(losses, level=level)
+
+
+def _off(law: Law, run: Run) -> float:
+    """Logarithm of measured over predicted."""
+    return math.log(run.loss / law.loss(run.n_features, run.n_tokens))
 
 
 def _parts(
     F: Int[np.ndarray, " R"],
     T: Int[np.ndarray, " R"],
     loss: Float[np.ndarray, " R"],
-    exponents_G2: Float[np.ndarray, "G 2"],
+    alpha_G: Float[np.ndarray, " G"],
+    beta_G: Float[np.ndarray, " G"],
+    gamma_G: Float[np.ndarray, " G"],
 ) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, "G 3"]]:
-    """For each pair of exponents (E, A, B) ≥ 0 of least squared relative error, and that error.
+    """For each triple of exponents (E, A, B) ≥ 0 of least squared relative error, and that error.
 
     Every choice of parts that are above zero is solved; the best one whose parts are is the least of all.
     """
-    alpha_G1, beta_G1 = exponents_G2[:, :1], exponents_G2[:, 1:]
-    columns = (np.ones((len(exponents_G2), len(F))), F**-alpha_G1, T**-beta_G1)
+    G = len(alpha_G)
+    columns = (np.ones((G, len(F))), F ** -alpha_G[:, None], F ** gamma_G[:, None] * T ** -beta_G[:, None])
     table_GR3 = np.stack(columns, axis=-1) / loss[:, None]
     scale_G3 = np.linalg.norm(table_GR3, axis=1)
     table_GR3 = table_GR3 / scale_G3[:, None]
-    best_G, parts_G3 = np.full(len(exponents_G2), np.inf), np.zeros((len(exponents_G2), 3))
+    best_G, parts_G3 = np.full(G, np.inf), np.zeros((G, 3))
     for size in (1, 2, 3):
         for chosen in itertools.combinations(range(3), size):
             own_GRm = table_GR3[:, :, list(chosen)]
@@ -160,7 +192,7 @@ def _has_spread(runs: Sequence[Run]) -> bool:
 def _require_spread(runs: Sequence[Run]) -> None:
     if not _has_spread(runs):
         raise ConfigError(
-            f"{len(runs)} runs do not tell five numbers apart: give at least {LEAST_RUNS} that differ, with three "
+            f"{len(runs)} runs do not tell six numbers apart: give at least {LEAST_RUNS} that differ, with three "
             "numbers of features and three of tokens"
         )
     if any(run.loss <= 0 for run in runs):
