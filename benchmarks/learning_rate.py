@@ -1,11 +1,11 @@
-"""How good a short TopK run becomes under several learning rates and averaging rates of Adam, on stored activations.
+"""How good a short run becomes under several learning rates and averaging rates of Adam, on stored activations.
 
 .venv/bin/python benchmarks/learning_rate.py --activations runs/real/activations --n-tokens 524288 2097152
 
-Every pair of rate and averages is trained from the same start on the same batches, for each number of tokens with its
-own whole schedule. Errors are the share of variance unexplained: of the last steps of training, and of two halves of
-held-out activations; choose by the first half and report the second. Finished dictionaries are kept in `--out`, so a
-stopped run goes on.
+Every pair of rate and averages of every kind is trained from the same start on the same batches, for each number of
+tokens with its own whole schedule. Errors are the share of variance unexplained: of the last steps of training, and of
+two halves of held-out activations; choose by the first half and report the second. Finished dictionaries are kept in
+`--out`, so a stopped run goes on.
 """
 
 import itertools
@@ -14,12 +14,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tyro
 from held_out import CHUNK, spread, unexplained
+from jaxtyping import Float
 from torch import Tensor
 
 import bathyscope as bs
 from bathyscope.dictionaries.dictionary import Dictionary
+from bathyscope.evaluation.entrants import chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class Rates:
     """Which hookpoint, where there are several."""
     n_tokens: tuple[int, ...] = (524_288, 2_097_152)
     """Tokens of training."""
+    kinds: tuple[str, ...] = ("topk",)
+    """Kinds of dictionary, by their names in `bathyscope bench recovery`."""
     lr: tuple[float, ...] = (2.5e-3, 4e-3, 6e-3)
     """Highest learning rates."""
     first: tuple[float, ...] = (0.9, 0.5)
@@ -45,7 +50,7 @@ class Rates:
     n_features: int = 4608
     """F, number of features."""
     k: int = 32
-    """Features per token."""
+    """Features per token, and what kinds that are held at an L0 are held at."""
     batch_size: int = 2048
     """Tokens of a step."""
     held_out: int = 20_000
@@ -60,23 +65,26 @@ def main(rates: Rates) -> int:
     """Train what is not there yet, and print a line for each."""
     store = bs.ActivationStore(rates.activations)
     held_ND, more_ND = (spread(store, rates.hookpoint, n) for n in (rates.held_out, rates.dead_rows))
-    print("| tokens | lr | β₁, β₂ | in training | held out, 1st half | 2nd half | dead |")
-    print("|" + "---|" * 7)
+    print("| kind | tokens | lr | β₁, β₂ | in training | held out, 1st half | 2nd half | L0 | dead |")
+    print("|" + "---|" * 9)
     averages = tuple(zip(rates.first, rates.second, strict=True))
-    for n_tokens, lr, betas in itertools.product(rates.n_tokens, rates.lr, averages):
-        out = rates.out / f"tokens-{n_tokens}-lr-{lr:g}-{betas[0]:g}-{betas[1]:g}"
-        dictionary = _trained(store, rates, out, n_tokens, lr, betas)
-        halves = [f"{unexplained(dictionary, half_ND):.4f}" for half_ND in held_ND.chunk(2)]
+    kinds = chosen(rates.kinds, n_features=rates.n_features, k=rates.k, with_nulls=False)
+    for n_tokens, name, lr, betas in itertools.product(rates.n_tokens, kinds, rates.lr, averages):
+        own = f"tokens-{n_tokens}-lr-{lr:g}-{betas[0]:g}-{betas[1]:g}"
+        settings = _settings(rates, n_tokens, lr, betas)
+        out = rates.out / name / own
+        dictionary = bs.train(store, kinds[name], out=out, hookpoint=rates.hookpoint, settings=settings)
         last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
-        cells = [f"{n_tokens:,}", f"{lr:g}", f"{betas[0]:g}, {betas[1]:g}", f"{1 - last['variance_explained']:.4f}"]
-        print(f"| {' | '.join([*cells, *halves, f'{_dead_share(dictionary, more_ND):.2%}'])} |", flush=True)
+        errors = (1 - last["variance_explained"], *(unexplained(dictionary, half_ND) for half_ND in held_ND.chunk(2)))
+        fires_F = _fires(dictionary, more_ND)
+        cells = [name, f"{n_tokens:,}", f"{lr:g}", f"{betas[0]:g}, {betas[1]:g}", *(f"{error:.4f}" for error in errors)]
+        cells += [f"{fires_F.sum() / len(more_ND):.1f}", f"{(fires_F == 0).mean():.2%}"]
+        print(f"| {' | '.join(cells)} |", flush=True)
     return 0
 
 
-def _trained(
-    store: bs.ActivationStore, rates: Rates, out: Path, n_tokens: int, lr: float, betas: tuple[float, float]
-) -> Dictionary:
-    settings = bs.TrainSettings(
+def _settings(rates: Rates, n_tokens: int, lr: float, betas: tuple[float, float]) -> bs.TrainSettings:
+    return bs.TrainSettings(
         batch_size=rates.batch_size,
         n_tokens=n_tokens,
         lr=lr,
@@ -85,15 +93,14 @@ def _trained(
         seed=rates.seed,
         survey_rows=0,
     )
-    kind = bs.TopK(n_features=rates.n_features, k=rates.k)
-    return bs.train(store, kind, out=out, hookpoint=rates.hookpoint, settings=settings)
 
 
-def _dead_share(dictionary: Dictionary, x_ND: Tensor) -> float:
-    """Share of features that fire on none of the rows."""
-    fires_F = sum(dictionary.encode(part).fires() for part in x_ND.split(CHUNK))
-    assert isinstance(fires_F, Tensor)
-    return float((fires_F == 0).double().mean())
+def _fires(dictionary: Dictionary, x_ND: Tensor) -> Float[np.ndarray, " F"]:
+    """On how many of the rows each feature fires."""
+    fires_F = np.zeros(dictionary.n_features)
+    for part in x_ND.split(CHUNK):
+        fires_F += dictionary.encode(part).fires().numpy()
+    return fires_F
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ K = 18
 
 
 class Variant(NamedTuple):
-    """A kind, and the learning rate where it is not the kind's own."""
+    """A kind, and its learning rate and Adam's averaging rates where they are not its own."""
 
     kind: PlainKind
     lr: float | None = None
+    betas: tuple[float, float] | None = None
 
 
 MATRYOSHKA = Matryoshka(n_features=BENCH.n_features, k=K)
@@ -72,7 +73,7 @@ def one_seed(seed: int) -> dict[str, Recovery]:
     assert sparsity(BENCH, world) == K
     stream = world.batches(BENCH.n_tokens, batch_size=BENCH.batch_size, seed=seed)
     members = {
-        f"v{number}": MemberSettings(of=variant.kind, lr=variant.lr, seed=seed)
+        f"v{number}": MemberSettings(of=variant.kind, lr=variant.lr, betas=variant.betas, seed=seed)
         for number, variant in enumerate(VARIANTS.values())
     }
     settings = TrainSettings(n_tokens=BENCH.n_tokens, batch_size=BENCH.batch_size, seed=seed, survey_rows=0)
