@@ -43,7 +43,7 @@ class TrainSettings:
     decay: float | None = None
     """Share of the run over which the learning rate falls to 0 at the end; None takes the kind's own."""
     betas: tuple[float, float] | None = None
-    """Adam's averaging rates; None takes the kind's own. Sparse gradients gain from .5 .99 and twice the lr."""
+    """Adam's averaging rates; None takes the kind's own."""
     clip_norm: float | None = None
     """Longest gradient, 0 never clips; None takes the kind's own."""
     seed: int = 0

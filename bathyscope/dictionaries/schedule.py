@@ -46,27 +46,21 @@ MOST = 4.0
 """Highest rate for a small dictionary, in multiples of the rate for 4,608 features on 576 dimensions."""
 
 
-def sized_rate(lr: float, *, n_features: int, d_model: int, below: float = 0.25) -> float:
+def sized_rate(lr: float, *, n_features: int, d_model: int) -> float:
     """`lr` for 4,608 features on 576 dimensions, less for larger dictionaries and more for smaller ones.
 
-    `lr · √(576/D) · (4608/F)^a`, a = ½ above 4,608 features and `below` under it, at most 4·lr. The root of F is that
-    of Gao et al. 2024 (arXiv 2406.04093, fig. 3). Entries of a unit row are 1/√D large and Adam moves each by lr, so
-    the same share of a row is moved per step when lr falls with √D. The rates of small dictionaries are measured on
-    worlds of known features (docs/recovery.md).
+    `lr · √(576/D) · (4608/F)^a`, a = ½ above 4,608 features and ¼ below, at most 4·lr. The root of F is that of Gao et
+    al. 2024 (arXiv 2406.04093, fig. 3). Entries of a unit row are 1/√D large and Adam moves each by lr, so the same
+    share of a row is moved per step when lr falls with √D. The rates of small dictionaries are measured on worlds of
+    known features (docs/recovery.md).
     """
-    exponent = 0.5 if n_features > 4608 else below
+    exponent = 0.5 if n_features > 4608 else 0.25
     return lr * min(MOST, (4608 / n_features) ** exponent * (576 / d_model) ** 0.5)
 
 
 def short_run(*, n_features: int, d_model: int) -> Optimisation:
-    """A high rate that falls over most of the run, and a short memory of gradients.
-
-    What runs of less than 10 million tokens gain most from (docs/speed-training.md): a feature gets gradients only
-    where it fires, and an average over ten steps moves it by what is no longer so. Higher rates explain still more of
-    real text in a few hundred steps, but features die and true ones are missed (docs/recovery.md).
-    """
-    lr = sized_rate(4e-3, n_features=n_features, d_model=d_model, below=0.0)
-    return Optimisation(lr=lr, warm_up=0.02, decay=0.8, betas=(0.5, 0.999))
+    """A high rate that falls over most of the run: what runs of less than 10 million tokens gain most from."""
+    return Optimisation(lr=sized_rate(2.5e-3, n_features=n_features, d_model=d_model), warm_up=0.02, decay=0.8)
 
 
 def ramp(progress: float, share: float) -> float:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bathyscope.dictionaries.schedule import Optimisation, ramp, short_run, sized_rate
+from bathyscope.dictionaries.schedule import Optimisation, ramp, sized_rate
 from bathyscope.errors import ConfigError
 
 
@@ -27,15 +27,6 @@ def test_a_ramp_over_no_share_is_always_full():
 )
 def test_larger_dictionaries_are_trained_more_gently(n_features, d_model, factor):
     assert sized_rate(0.6, n_features=n_features, d_model=d_model) == pytest.approx(0.6 * factor)
-
-
-@pytest.mark.parametrize(
-    ("n_features", "d_model", "factor"), [(512, 576, 1), (4608, 576, 1), (512, 144, 2), (4 * 4608, 576, 0.5)]
-)
-def test_short_runs_have_one_rate_for_small_dictionaries_and_less_for_larger_ones(n_features, d_model, factor):
-    found = short_run(n_features=n_features, d_model=d_model)
-    assert found.lr == pytest.approx(4e-3 * factor)
-    assert found.betas == (0.5, 0.999)
 
 
 @pytest.mark.parametrize(
