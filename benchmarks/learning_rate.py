@@ -70,9 +70,9 @@ def main(rates: Rates) -> int:
     averages = tuple(zip(rates.first, rates.second, strict=True))
     kinds = chosen(rates.kinds, n_features=rates.n_features, k=rates.k, with_nulls=False)
     for n_tokens, name, lr, betas in itertools.product(rates.n_tokens, kinds, rates.lr, averages):
-        own = f"tokens-{n_tokens}-lr-{lr:g}-{betas[0]:g}-{betas[1]:g}"
+        steps = f"tokens-{n_tokens}-of-{rates.batch_size}-lr-{lr:g}-{betas[0]:g}-{betas[1]:g}"
         settings = _settings(rates, n_tokens, lr, betas)
-        out = rates.out / name / own
+        out = rates.out / f"{name}-{rates.n_features}-{rates.k}-seed{rates.seed}" / steps
         dictionary = bs.train(store, kinds[name], out=out, hookpoint=rates.hookpoint, settings=settings)
         last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
         errors = (1 - last["variance_explained"], *(unexplained(dictionary, half_ND) for half_ND in held_ND.chunk(2)))

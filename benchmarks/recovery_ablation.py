@@ -97,10 +97,10 @@ def _of_rates() -> Iterator[tuple[str, Variant]]:
     for name, kind in {"matryoshka": MATRYOSHKA, "batchtopk": BATCH_TOPK, "topk": TOPK, "abstopk": signed}.items():
         higher = HIGHER * kind.optimisation(384).lr
         yield f"{name}, as it is by default", Variant(kind)
-        for betas in ((0.5, 0.999), (0.5, 0.99), (0.9, 0.99)):
+        for betas in ((0.5, 0.99), (0.5, 0.999), (0.9, 0.99)):
             yield f"{name}, β {betas[0]}, {betas[1]}", Variant(kind, betas=betas)
-        yield f"{name}, {HIGHER} times its rate", Variant(kind, higher)
         yield f"{name}, {HIGHER} times its rate, β 0.5, 0.99", Variant(kind, higher, (0.5, 0.99))
+        yield f"{name}, {HIGHER} times its rate", Variant(kind, higher)
 
 
 def one_seed(seed: int, *, variants: dict[str, Variant]) -> dict[str, Recovery]:

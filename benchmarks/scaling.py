@@ -111,8 +111,10 @@ def _print_runs(runs: list[Run], laws: dict[bool, Law]) -> None:
         fitted = (f"{laws[separate].loss(n_features, n_tokens):.4f}" for separate in (False, True))
         mean = np.mean(_losses(runs, n_features, n_tokens))
         print(f"| {n_features:,} | {n_tokens:,} | {mean:.4f} | {' | '.join(fitted)} |")
-    deviations = [np.var(np.log(_losses(runs, *size)), ddof=1) for size in _sizes(runs)]
-    print(f"\nspread of two seeds: {math.sqrt(np.mean(deviations)):.2%}")
+    several = [losses for size in _sizes(runs) if len(losses := _losses(runs, *size)) > 1]
+    if several:
+        variances = [np.var(np.log(losses), ddof=1) for losses in several]
+        print(f"\nstandard deviation over seeds: {math.sqrt(np.mean(variances)):.2%}")
 
 
 def _sizes(runs: list[Run]) -> list[tuple[int, int]]:

@@ -81,8 +81,8 @@ def fit_law(runs: Sequence[Run], *, separate: bool = False) -> Law:
     steps = np.linspace(-0.5, 0.5, _GRID)
     axes = (steps, steps, np.zeros(1) if separate else steps)
     grid_G3 = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    low, high = np.log([LOWEST, LOWEST]), np.log([HIGHEST, HIGHEST])
-    low, high = np.append(low, -HIGHEST_GAMMA), np.append(high, HIGHEST_GAMMA)
+    low = np.array([math.log(LOWEST), math.log(LOWEST), -HIGHEST_GAMMA])
+    high = np.array([math.log(HIGHEST), math.log(HIGHEST), HIGHEST_GAMMA])
     centre, width = np.array([math.log(0.3), math.log(0.3), 0.0]), high - low
     best_error, parts = np.inf, np.zeros(3)
     for _ in range(_ROUNDS):
@@ -132,7 +132,8 @@ def predicted_interval(
 
     It counts the spread of the laws, the spread of the runs around `law` and, beyond the largest size or the most
     tokens of the runs, how far off the law of the smaller ones was at the largest: a law of the wrong form fits well
-    and predicts badly. Such errors count in both directions, and add up beyond both.
+    and predicts badly. Such errors count in both directions, and add up beyond both; they are left out where the
+    smaller runs do not suffice for a law.
     """
     rng = np.random.default_rng(seed)
     drawn = rng.choice([_off(law, run) for run in runs], size=len(laws))
