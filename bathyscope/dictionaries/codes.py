@@ -11,6 +11,9 @@ from torch import Tensor
 
 from bathyscope.errors import ConfigError
 
+FIRES_ROWS = 256
+"""Tokens of a dense form that are counted at once on a CPU, where a sum of booleans first writes them as int64."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codes:
@@ -69,3 +72,14 @@ class Codes:
     def l0(self) -> float:
         """Mean number of active features (≠ 0) per token; 0 for no tokens."""
         return float((self.values_NK != 0).sum()) / max(len(self.values_NK), 1)
+
+
+def fires_of(codes_NF: Float[Tensor, "N F"]) -> Int[Tensor, " F"]:
+    """Number of tokens in which each feature of a dense form is active (≠ 0), int64. N·F bytes on the way."""
+    is_active_NF = codes_NF.detach() != 0
+    if is_active_NF.device.type != "cpu":
+        return is_active_NF.sum(0)
+    fires_F = torch.zeros(is_active_NF.shape[1], dtype=torch.int64)
+    for is_active_RF in is_active_NF.split(FIRES_ROWS):
+        fires_F += is_active_RF.sum(0)
+    return fires_F

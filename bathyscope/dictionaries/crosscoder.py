@@ -26,9 +26,11 @@ from bathyscope.dictionaries.batch_topk import BatchTopKTrainee
 from bathyscope.dictionaries.blocks import Block, BlockScale, Scale, equal_widths
 from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
+from bathyscope.dictionaries.density import Density
 from bathyscope.dictionaries.dictionary import Dictionary
 from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.moments import moments
+from bathyscope.dictionaries.kernels.relu_step import dense_relu_step, sparse_relu_step
 from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
 from bathyscope.dictionaries.schedule import Optimisation, ramp, short_run, sized_rate
@@ -176,7 +178,7 @@ class CrosscoderTrainee(Trainee):
 
 
 class SummedNormsTrainee(Trainee):
-    """ReLU codes under λ Σ_f c_f Σ_m ‖d_f^m‖ with free decoder norms. Dense: a batch holds several [N, F] matrices."""
+    """ReLU codes under λ Σ_f c_f Σ_m ‖d_f^m‖ with free decoder norms."""
 
     def __init__(self, kind: Crosscoder, widths: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__()
@@ -186,7 +188,7 @@ class SummedNormsTrainee(Trainee):
         self.W_dec_FD = nn.Parameter(torch.cat([row.W_dec_FD for row in rows], dim=1))
         self.b_enc_F = nn.Parameter(torch.zeros(kind.n_features))
         self.b_dec_D = nn.Parameter(torch.zeros(sum(widths)))
-        self.silence = Silence(kind.n_features)
+        self.silence, self.density = Silence(kind.n_features), Density(kind.n_features)
 
     def start(self, x_ND: Float[Tensor, "N D"]) -> None:
         """Biases of all blocks from the data."""
@@ -194,17 +196,17 @@ class SummedNormsTrainee(Trainee):
             self.b_dec_D.copy_(start.bias_start(x_ND, self.kind.bias_start))
 
     def loss(self, x_ND: Float[Tensor, "N D"], *, progress: float = 1.0) -> Loss:
-        """Both summands as means over tokens, the penalty with λ as far as it has risen."""
-        codes_NF = self._codes(x_ND)
-        squared_error = (x_ND - codes_NF @ self.W_dec_FD - self.b_dec_D).square().sum()
-        l1 = self.kind.l1 * ramp(progress, self.kind.l1_warm_up)
+        """Both summands as means over tokens, the penalty with λ as far as it has risen. Sparse batches as pairs."""
         lengths_F = torch.stack([part.norm(dim=1) for part in self.W_dec_FD.split(self.widths, dim=1)]).sum(0)
-        parts = {"error": squared_error / len(x_ND), "sparsity": l1 * (codes_NF.sum(0) @ lengths_F) / len(x_ND)}
+        take_step = sparse_relu_step if self.density.is_sparse(x_ND) else dense_relu_step
+        step = take_step(x_ND, self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_dec_D, lengths_F)
+        l1, n = self.kind.l1 * ramp(progress, self.kind.l1_warm_up), max(len(x_ND), 1)
         return Loss.sum_of(
-            parts,
-            squared_error=squared_error,
+            {"error": step.squared / n, "sparsity": l1 * step.size / n},
+            squared_error=step.squared,
             target=moments(x_ND),
-            fires_F=(codes_NF != 0).sum(0),
+            fires_F=step.fires_F,
+            seen={"density": step.fires_F.sum() / n},
         )
 
     def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
@@ -219,7 +221,8 @@ class SummedNormsTrainee(Trainee):
         """Nothing: decoder norms are free."""
 
     def after_step(self, loss: Loss) -> None:
-        """Nothing: decoder norms are free."""
+        """How dense codes were. Decoder norms are free."""
+        self.density.update(loss)
 
     def fold(self, scale: float) -> Dictionary:
         """The neutral dictionary: codes become c_f‖d_f‖, with the length over all blocks."""

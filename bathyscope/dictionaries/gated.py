@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
 from bathyscope.dictionaries.adopt import adopted, take_over
-from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.codes import Codes, fires_of
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.density import Density
 from bathyscope.dictionaries.dictionary import Dictionary
@@ -139,7 +139,7 @@ class GatedTrainee(Trainee):
         codes_NF = (self.r_mag_F.exp() * reads_NF + self.b_mag_F).relu() * (gate_NF.detach() > 0)
         squared_error = (x_ND - codes_NF @ self.W_dec_FD - self.b_dec_D).square().sum()
         gate_error = (x_ND - gate_NF @ self.W_dec_FD.detach() - self.b_dec_D.detach()).square().sum()
-        return _Batch(squared_error, gate_error, gate_NF.sum(), (codes_NF != 0).sum(0), (gate_NF > 0).sum())
+        return _Batch(squared_error, gate_error, gate_NF.sum(), fires_of(codes_NF), gate_NF.count_nonzero())
 
     def sparse(self, x_ND: Float[Tensor, "N D"]) -> _Batch:
         """The same from the open gates. Padding has a gate of 0, so that it is closed."""

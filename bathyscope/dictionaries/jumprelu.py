@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bathyscope.dictionaries import start
 from bathyscope.dictionaries.adopt import adopted, take_over
 from bathyscope.dictionaries.auxiliary import share_of_variation
-from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.codes import Codes, fires_of
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.density import Density
 from bathyscope.dictionaries.dictionary import Dictionary
@@ -162,8 +162,8 @@ class JumpReLUTrainee(Trainee):
         pre_NF = (x_ND - self.b_dec_D) @ self.W_enc_FD.T + self.b_enc_F
         codes_NF, steps_NF = self._jump(pre_NF, self.threshold_F)
         squared_error = (x_ND - codes_NF @ self.W_dec_FD - self.b_dec_D).square().sum()
-        n_near = (pre_NF.detach() > self.threshold_F.detach() - self.kind.bandwidth / 2).sum()
-        return _Batch(codes_NF, steps_NF, squared_error, (codes_NF != 0).sum(0), n_near)
+        n_near = (pre_NF.detach() > self.threshold_F.detach() - self.kind.bandwidth / 2).count_nonzero()
+        return _Batch(codes_NF, steps_NF, squared_error, fires_of(codes_NF), n_near)
 
     def sparse(self, x_ND: Float[Tensor, "N D"]) -> _Batch:
         """The same from the pairs above the lower end of the window: below it nothing has a gradient."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
 from bathyscope.dictionaries.adopt import adopted, take_over
-from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.codes import Codes, fires_of
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.density import Density
 from bathyscope.dictionaries.dictionary import Dictionary
@@ -201,7 +201,7 @@ class PAnnealTrainee(Trainee):
         """The definition. Holds several [N, F]."""
         codes_NF = self._codes(x_ND)
         squared_error = (x_ND - codes_NF @ self.W_dec_FD - self.b_dec_D).square().sum()
-        return _Batch(codes_NF, squared_error, (codes_NF != 0).sum(0))
+        return _Batch(codes_NF, squared_error, fires_of(codes_NF))
 
     def sparse(self, x_ND: Float[Tensor, "N D"]) -> _Batch:
         """The same from the active pairs."""

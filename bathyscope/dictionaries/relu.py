@@ -7,10 +7,9 @@ L = ‖x - x̂‖² + λ Σ_f c_f ‖d_f‖   with free decoder norms, both summ
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
@@ -19,11 +18,9 @@ from bathyscope.dictionaries.codes import Codes
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.density import Density
 from bathyscope.dictionaries.dictionary import Dictionary
-from bathyscope.dictionaries.kernels.above import encode_above
 from bathyscope.dictionaries.kernels.decode import decode_pairs
-from bathyscope.dictionaries.kernels.error import reconstruction_error
-from bathyscope.dictionaries.kernels.jump import at_features
 from bathyscope.dictionaries.kernels.moments import moments
+from bathyscope.dictionaries.kernels.relu_step import dense_relu_step, sparse_relu_step
 from bathyscope.dictionaries.l0_control import L0_ANNEAL, check_target, seen_by, weight_control, weight_factor
 from bathyscope.dictionaries.ranges import require_not_negative, require_positive, require_shares_of_run
 from bathyscope.dictionaries.rules import Positive
@@ -72,15 +69,6 @@ class ReLU:
         return ReLUTrainee(self, d_model, generator)
 
 
-class _Batch(NamedTuple):
-    """What the loss is made of."""
-
-    squared_error: Float[Tensor, ""]
-    size: Float[Tensor, ""]
-    """Σ_n Σ_f c_f ‖d_f‖."""
-    fires_F: Int[Tensor, " F"]
-
-
 class ReLUTrainee(Trainee):
     """A ReLU dictionary that learns."""
 
@@ -101,30 +89,18 @@ class ReLUTrainee(Trainee):
 
     def loss(self, x_ND: Float[Tensor, "N D"], *, progress: float = 1.0) -> Loss:
         """Both summands, the penalty with λ as far as it has risen. Sparse batches are computed from pairs alone."""
-        batch = self.sparse(x_ND) if self.density.is_sparse(x_ND) else self.dense(x_ND)
+        take_step = sparse_relu_step if self.density.is_sparse(x_ND) else dense_relu_step
+        weights = self.W_enc_FD, self.b_enc_F, self.W_dec_FD, self.b_dec_D
+        step = take_step(x_ND, *weights, self.W_dec_FD.norm(dim=1))
         l1 = self.kind.l1 * ramp(progress, self.kind.l1_warm_up) * weight_factor(self.control, progress)
-        seen = seen_by(batch.fires_F, len(x_ND), progress)
+        seen = seen_by(step.fires_F, len(x_ND), progress)
         return Loss.sum_of(
-            {"error": batch.squared_error / len(x_ND), "sparsity": l1 * batch.size / len(x_ND)},
-            squared_error=batch.squared_error,
+            {"error": step.squared / len(x_ND), "sparsity": l1 * step.size / len(x_ND)},
+            squared_error=step.squared,
             target=moments(x_ND),
-            fires_F=batch.fires_F,
+            fires_F=step.fires_F,
             seen={**seen, "density": seen["l0"]},
         )
-
-    def dense(self, x_ND: Float[Tensor, "N D"]) -> _Batch:
-        """The definition. Holds several [N, F]."""
-        codes_NF = self._codes(x_ND)
-        squared_error = (x_ND - codes_NF @ self.W_dec_FD - self.b_dec_D).square().sum()
-        return _Batch(squared_error, codes_NF.sum(0) @ self.W_dec_FD.norm(dim=1), (codes_NF != 0).sum(0))
-
-    def sparse(self, x_ND: Float[Tensor, "N D"]) -> _Batch:
-        """The same from the active pairs."""
-        b_pre_D = torch.zeros_like(self.b_dec_D, requires_grad=False)
-        codes_NK, indices_NK = encode_above(x_ND, b_pre_D, self.W_enc_FD, self.b_enc_F, 0.0)
-        error = reconstruction_error(x_ND, codes_NK, indices_NK, self.W_dec_FD, self.b_dec_D)
-        size = (codes_NK * at_features(self.W_dec_FD.norm(dim=1), indices_NK)).sum()
-        return _Batch(error.squared, size, Codes(codes_NK.detach(), indices_NK, self.kind.n_features).fires())
 
     def encode(self, x_ND: Float[Tensor, "N D"]) -> Codes:
         """Codes of scaled activations."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bathyscope.dictionaries import start
 from bathyscope.dictionaries.adopt import adopted, take_over
-from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.codes import Codes, fires_of
 from bathyscope.dictionaries.constraint import BoundSchedule, Dual, DualSettings
 from bathyscope.dictionaries.dead import Silence
 from bathyscope.dictionaries.dictionary import Dictionary
@@ -123,7 +123,7 @@ class ShiftTrainee(Trainee):
             {"error": share, "sparsity": self.dual.penalty(violation)},
             squared_error=squared_error,
             target=moments(x_ND),
-            fires_F=(codes_NF != 0).sum(0),
+            fires_F=fires_of(codes_NF),
             seen={"violation": violation.detach()},
         )
 

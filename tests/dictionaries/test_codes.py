@@ -4,7 +4,7 @@ import jaxtyping
 import pytest
 import torch
 
-from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.codes import FIRES_ROWS, Codes, fires_of
 from bathyscope.errors import ConfigError
 
 DENSE_NF = torch.tensor([[0.0, 2.0, 0.0, -1.0], [0.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 0.0]])
@@ -27,6 +27,13 @@ def test_signed_codes_count_as_active():
     assert codes.l0() == pytest.approx(1.0)
     assert codes.fires().tolist() == [1, 1, 0, 1]
     assert codes.fires().dtype == torch.int64
+
+
+@pytest.mark.parametrize("n", [0, 1, FIRES_ROWS, FIRES_ROWS + 3])
+def test_firings_of_a_dense_form_are_those_of_its_pairs(n):
+    codes_NF = torch.randn(n, 5, generator=torch.Generator().manual_seed(n)).clamp(max=0)
+    found_F = fires_of(codes_NF)
+    assert torch.equal(found_F, Codes.from_dense(codes_NF).fires()) and found_F.dtype == torch.int64
 
 
 @pytest.mark.parametrize("n", [0, 3])

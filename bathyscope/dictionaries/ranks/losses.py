@@ -14,7 +14,7 @@ from torch import Tensor
 from bathyscope.dictionaries.auxiliary import share_of_variation
 from bathyscope.dictionaries.batch_selection import k_at
 from bathyscope.dictionaries.batch_topk import BatchTopK, BatchTopKTrainee
-from bathyscope.dictionaries.codes import Codes
+from bathyscope.dictionaries.codes import Codes, fires_of
 from bathyscope.dictionaries.kernels.above import encode_above, select_batch
 from bathyscope.dictionaries.kernels.decode import decode_pairs
 from bathyscope.dictionaries.kernels.encode import encode_largest
@@ -91,7 +91,7 @@ def relu_loss(trainee: ReLUTrainee, x_ND: Float[Tensor, "N D"], *, progress: flo
         size = (pairs.values_NK * at_features(norm_F, pairs.indices_NK)).sum()
     else:
         codes_NF = torch.addmm(trainee.b_enc_F, x_ND, trainee.W_enc_FD.T).relu()
-        part_ND, fires_F = codes_NF @ trainee.W_dec_FD, mesh.sum_over_data((codes_NF != 0).sum(0))
+        part_ND, fires_F = codes_NF @ trainee.W_dec_FD, mesh.sum_over_data(fires_of(codes_NF))
         size = codes_NF.sum(0) @ norm_F
     error = error_of(x_ND, summed_parts(part_ND, mesh), trainee.b_dec_D, mesh)
     l1 = kind.l1 * ramp(progress, kind.l1_warm_up) * weight_factor(trainee.control, progress)
