@@ -76,3 +76,22 @@ def test_decoding_and_the_error_have_the_gradients_of_their_definitions(monkeypa
         for function in (error.reconstruction_error, error.reconstruction_error_reference)
     ]
     torch.testing.assert_close(errors[0], errors[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("with_gradients", [True, False])
+def test_tokens_are_compared_with_the_rows_that_they_name(dtype, with_gradients):
+    with torch.inference_mode(not with_gradients):
+        x_ND, rows_FD = (leaf(*shape, seed=seed).detach().to(dtype) for seed, shape in enumerate([(N, D), (F, D)]))
+        indices_NK = torch.randint(F, (N, K), generator=torch.Generator().manual_seed(4))
+        found_NK = plain.compare_rows(x_ND, rows_FD, indices_NK, factor=-2.0)
+        wanted_NK = -2 * (x_ND.double() @ rows_FD.double().T).gather(1, indices_NK)
+    assert found_NK.dtype == dtype and not found_NK.requires_grad
+    tolerance = 5e-2 if dtype.itemsize == 2 else 1e-5
+    torch.testing.assert_close(found_NK.double(), wanted_NK, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [(0, K), (N, 0)])
+def test_nothing_is_compared_with_nothing(shape):
+    x_ND, rows_FD = leaf(shape[0], D, seed=0), leaf(F, D, seed=1)
+    assert plain.compare_rows(x_ND, rows_FD, torch.zeros(shape, dtype=torch.int64)).shape == shape
