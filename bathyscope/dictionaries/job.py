@@ -5,6 +5,7 @@ Knows nothing of how the steps are made.
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from bathyscope.dictionaries.parent import Parent
 from bathyscope.dictionaries.ranks.division import require_even
 from bathyscope.dictionaries.ranks.losses import whole_loss
 from bathyscope.dictionaries.ranks.mesh import ALONE, Mesh
-from bathyscope.dictionaries.schedule import Optimisation
+from bathyscope.dictionaries.schedule import TUNED_STEPS, Optimisation
 from bathyscope.dictionaries.source import Batches, Hookpoint, Source, Store, StoreSource, open_source, read_ahead
 from bathyscope.errors import ConfigError, DeviceError
 
@@ -37,7 +38,7 @@ class TrainSettings:
     n_tokens: int | None = None
     """Tokens to train on in all, passes over the data as many as it takes."""
     lr: float | None = None
-    """Highest learning rate; None takes the kind's own."""
+    """Highest learning rate; None takes the kind's own, which falls with the root of the steps beyond 2,500."""
     warm_up: float | None = None
     """Share of the run over which the learning rate rises; None takes the kind's own."""
     decay: float | None = None
@@ -78,12 +79,11 @@ class TrainSettings:
         """The seed that decides the order of batches."""
         return self.seed if self.order_seed is None else self.order_seed
 
-    def optimisation(self, kind: Kind, d_model: int) -> Optimisation:
-        """The kind's own optimisation with what is given here in its place."""
+    def optimisation(self, kind: Kind, d_model: int, *, n_steps: int = TUNED_STEPS) -> Optimisation:
+        """The kind's own optimisation for so many steps, with what is given here in its place."""
         given = {name: getattr(self, name) for name in ("lr", "warm_up", "decay", "betas", "clip_norm")}
-        return dataclasses.replace(
-            kind.optimisation(d_model), **{name: v for name, v in given.items() if v is not None}
-        )
+        own = kind.optimisation(d_model).over(n_steps)
+        return dataclasses.replace(own, **{name: v for name, v in given.items() if v is not None})
 
 
 DEFAULTS = TrainSettings()
@@ -115,6 +115,8 @@ class Job:
     """Batch size, device and rhythm, the same for every dictionary."""
     sample_ND: Tensor
     """The first activations, read ahead."""
+    batch_rows: int
+    """Tokens of the first batch."""
     n_tokens: int
     """Tokens to train on in all."""
     mesh: Mesh = ALONE
@@ -124,6 +126,11 @@ class Job:
     def d_model(self) -> int:
         """Width of the activations."""
         return self.sample_ND.shape[1]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps to train for in all, if every batch has as many tokens as the first."""
+        return math.ceil(self.n_tokens / self.batch_rows)
 
     def recipe(self, task: Task) -> Recipe:
         """What decides a folder's bytes; batches without a folder of their own are told apart by the sample."""
@@ -174,13 +181,13 @@ def open_job(
         previous=reads_previous(kinds),
     )
     require_device(settings.device)
-    sample_ND = read_ahead(source, settings.start_rows)
+    ahead = read_ahead(source, settings.start_rows)
     for kind in kinds:
-        require_fit(kind, source.blocks, sample_ND.shape[1])
+        require_fit(kind, source.blocks, ahead.sample_ND.shape[1])
     n_tokens = settings.n_tokens or (source.n_rows or 0) * settings.epochs
     if not n_tokens:
         raise ConfigError("these batches do not say how many there are: set n_tokens in the settings")
-    job = Job(source=source, settings=settings, sample_ND=sample_ND, n_tokens=n_tokens, mesh=mesh)
+    job = Job(source=source, settings=settings, **ahead._asdict(), n_tokens=n_tokens, mesh=mesh)
     if not mesh.is_alone:
         _require_common_work(job, kinds)
     return job

@@ -75,7 +75,7 @@ class _Learner:
     def __init__(self, job: Job, task: Task, work: Draft | None) -> None:
         """Take the member up at its last checkpoint, or start it."""
         self.task, self.work, self.d_model = task, work, job.d_model
-        self.optimisation = task.settings.optimisation(task.kind, job.d_model)
+        self.optimisation = task.settings.optimisation(task.kind, job.d_model, n_steps=job.n_steps)
         self.member = Member(
             task.kind,
             d_model=job.d_model,

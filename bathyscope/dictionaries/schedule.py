@@ -3,9 +3,13 @@
 Progress is the share of the run's tokens that has been seen, so a schedule means the same for every batch size.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 from bathyscope.errors import ConfigError
+
+TUNED_STEPS = 2500
+"""Steps up to which a kind's learning rate is taken as it is; the kinds were tried in runs of 500 to 2,000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +17,7 @@ class Optimisation:
     """Adam's settings and the shape of the learning rate. Each kind has its own defaults."""
 
     lr: float
-    """Highest learning rate, for activations of unit variance per dimension."""
+    """Highest learning rate, for activations of unit variance per dimension and a run of up to 2,500 steps."""
     warm_up: float
     """Share of the run over which the learning rate rises from 0, linearly."""
     decay: float
@@ -40,6 +44,13 @@ class Optimisation:
     def learning_rate(self, progress: float) -> float:
         """The learning rate at `progress` in [0, 1]."""
         return self.lr * ramp(progress, self.warm_up) * ramp(1 - progress, self.decay)
+
+    def over(self, n_steps: int) -> "Optimisation":
+        """This for a run of so many steps: with more than 2,500 of them the rate falls with their root.
+
+        A rate for 2,000 steps lets features die in 8,000 and explains no more (docs/speed-training.md#learning-rate).
+        """
+        return dataclasses.replace(self, lr=self.lr * min(1.0, (TUNED_STEPS / max(1, n_steps)) ** 0.5))
 
 
 MOST = 4.0

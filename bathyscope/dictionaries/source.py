@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -269,8 +269,17 @@ def placed(dictionary: Dictionary, source: Source) -> Dictionary:
     return dataclasses.replace(dictionary, hookpoint=hookpoint)
 
 
-def read_ahead(source: Source, n_rows: int) -> Tensor:
-    """The first `n_rows` activations (fewer if there are no more), float32 on the CPU, checked.
+class Ahead(NamedTuple):
+    """What is read before the first step."""
+
+    sample_ND: Tensor
+    """The first activations, float32 on the CPU, checked."""
+    batch_rows: int
+    """Tokens of the first batch."""
+
+
+def read_ahead(source: Source, n_rows: int) -> Ahead:
+    """The first `n_rows` activations, fewer if there are no more.
 
     Raises ConfigError when there are none.
     """
@@ -282,7 +291,7 @@ def read_ahead(source: Source, n_rows: int) -> Tensor:
         found.append(x_ND.to("cpu", torch.float32))
     if not found:
         raise ConfigError("there are no batches to train on: give at least one [N, D] tensor of activations")
-    return torch.cat(found)[:n_rows]
+    return Ahead(torch.cat(found)[:n_rows], len(found[0]))
 
 
 def checked(batch: Any, *, d_model: int | None, number: int, fault: Callable[[], str | None] | None = None) -> Tensor:

@@ -1,5 +1,7 @@
 """Schedules in shares of the run."""
 
+import dataclasses
+
 import pytest
 
 from bathyscope.dictionaries.schedule import Optimisation, ramp, sized_rate
@@ -10,6 +12,14 @@ def test_the_rate_rises_holds_and_falls():
     optimisation = Optimisation(lr=2.0, warm_up=0.1, decay=0.2)
     found = [optimisation.learning_rate(p) for p in (0.0, 0.05, 0.1, 0.5, 0.8, 0.9, 1.0)]
     assert found == pytest.approx([0, 1, 2, 2, 2, 1, 0])
+
+
+@pytest.mark.parametrize(("n_steps", "share"), [(0, 1), (1, 1), (2500, 1), (10_000, 1 / 2), (250_000, 1 / 10)])
+def test_the_rate_falls_with_the_root_of_the_steps_of_longer_runs(n_steps, share):
+    optimisation = Optimisation(lr=2.0, warm_up=0.1, decay=0.2, betas=(0.5, 0.99))
+    found = optimisation.over(n_steps)
+    assert found.lr == pytest.approx(2.0 * share)
+    assert dataclasses.replace(found, lr=2.0) == optimisation
 
 
 def test_without_warm_up_and_decay_the_rate_is_constant():

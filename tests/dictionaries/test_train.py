@@ -15,6 +15,7 @@ from torch import Tensor
 from bathyscope.artifacts import read_manifest, verify
 from bathyscope.dictionaries.checkpoint import last_checkpoint
 from bathyscope.dictionaries.dictionary import load_dictionary
+from bathyscope.dictionaries.job import open_job
 from bathyscope.dictionaries.source import checked
 from bathyscope.dictionaries.topk import TopK
 from bathyscope.dictionaries.train import TrainSettings, train
@@ -368,6 +369,15 @@ def test_settings_that_are_not_given_are_the_kinds_own():
     found = TrainSettings(lr=0.5, decay=0.1, betas=(0.5, 0.99)).optimisation(KIND, D)
     assert (found.lr, found.decay, found.betas) == (0.5, 0.1, (0.5, 0.99))
     assert found.warm_up == KIND.optimisation(D).warm_up
+
+
+@pytest.mark.parametrize(("n_tokens", "share"), [(2500 * 256, 1), (10_000 * 256 - 1, 1 / 2)])
+def test_long_runs_learn_at_a_lower_rate_unless_one_is_given(n_tokens, share):
+    settings = TrainSettings(n_tokens=n_tokens, batch_size=1)  # given batches are taken as they are
+    job = open_job(WORLD.batches(256), [KIND], hookpoint=None, settings=settings)
+    assert settings.optimisation(KIND, D, n_steps=job.n_steps).lr == pytest.approx(share * KIND.optimisation(D).lr)
+    given = dataclasses.replace(settings, lr=0.5)
+    assert given.optimisation(KIND, D, n_steps=job.n_steps).lr == 0.5
 
 
 def test_a_longer_gradient_than_allowed_is_cut():
