@@ -135,15 +135,19 @@ def test_one_feature_holds_a_concept_and_its_opposite():
     amounts = 1 + torch.rand(4096, 24, generator=generator)
     signs = torch.where(torch.rand(4096, 24, generator=generator) < 0.5, -1.0, 1.0)
     batches = list(((is_active * amounts * signs) @ planted.truth_GD).split(64))
-    settings = TrainSettings(epochs=6, lr=1e-2)
-    signed = train(batches, AbsTopK(n_features=24, k=3), settings=settings)
-    unsigned = train(batches, TopK(n_features=24, k=3), settings=settings)
-    assert matched_cosine(signed.W_dec, planted.truth_GD) > 0.85
-    assert signed.training["survey"]["variance_explained"] > unsigned.training["survey"]["variance_explained"] + 0.1
-    assert signed.min_activation is not None and signed.max_activation is not None
-    assert unsigned.min_activation is None
-    both_F = (signed.min_activation < 0) & (signed.max_activation > 0)
-    assert both_F.float().mean() > 0.9
+    found = list[tuple[float, float, float]]()  # of three seeds: one alone may be lucky
+    for seed in range(3):
+        settings = TrainSettings(epochs=6, seed=seed)
+        signed = train(batches, AbsTopK(n_features=24, k=3), settings=settings)
+        unsigned = train(batches, TopK(n_features=24, k=3), settings=settings)
+        assert signed.min_activation is not None and signed.max_activation is not None
+        assert unsigned.min_activation is None
+        both_F = (signed.min_activation < 0) & (signed.max_activation > 0)
+        explained, less = (made.training["survey"]["variance_explained"] for made in (signed, unsigned))
+        cosine = float(matched_cosine(signed.W_dec, planted.truth_GD))
+        found.append((cosine, explained - less, float(both_F.float().mean())))
+    cosine, gain, both = torch.tensor(found).mean(0).tolist()
+    assert cosine > 0.85 and gain > 0.1 and both > 0.9
 
 
 @pytest.mark.parametrize("coefficient", [0.0, 1 / 4])
