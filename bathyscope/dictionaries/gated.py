@@ -68,9 +68,12 @@ class Gated:
         check_target(self.l0, self.l0_anneal, self.n_features, l1=self.l1)
 
     def optimisation(self, d_model: int) -> Optimisation:
-        """Adam without momentum, as in the paper; a high rate that falls over most of the run, for short ones."""
+        """Adam without momentum, as in the paper; a high rate that falls over most of the run.
+
+        The same for runs of 8,000 steps, which gain nothing from less (docs/speed-training.md#learning-rate).
+        """
         usual = short_run(n_features=self.n_features, d_model=d_model)
-        return dataclasses.replace(usual, betas=(0.0, 0.999))
+        return dataclasses.replace(usual, betas=(0.0, 0.999), tuned_steps=None)
 
     def scale(self, x_ND: Float[Tensor, "N D"]) -> float:
         """`E‖s·(x - x̄)‖² = D`."""

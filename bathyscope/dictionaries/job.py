@@ -22,7 +22,7 @@ from bathyscope.dictionaries.parent import Parent
 from bathyscope.dictionaries.ranks.division import require_even
 from bathyscope.dictionaries.ranks.losses import whole_loss
 from bathyscope.dictionaries.ranks.mesh import ALONE, Mesh
-from bathyscope.dictionaries.schedule import TUNED_STEPS, Optimisation
+from bathyscope.dictionaries.schedule import Optimisation
 from bathyscope.dictionaries.source import Batches, Hookpoint, Source, Store, StoreSource, open_source, read_ahead
 from bathyscope.errors import ConfigError, DeviceError
 
@@ -38,7 +38,7 @@ class TrainSettings:
     n_tokens: int | None = None
     """Tokens to train on in all, passes over the data as many as it takes."""
     lr: float | None = None
-    """Highest learning rate; None takes the kind's own, which falls with the root of the steps beyond 2,500."""
+    """Highest learning rate; None takes the kind's own, which for most falls with √steps beyond 2,500."""
     warm_up: float | None = None
     """Share of the run over which the learning rate rises; None takes the kind's own."""
     decay: float | None = None
@@ -79,7 +79,7 @@ class TrainSettings:
         """The seed that decides the order of batches."""
         return self.seed if self.order_seed is None else self.order_seed
 
-    def optimisation(self, kind: Kind, d_model: int, *, n_steps: int = TUNED_STEPS) -> Optimisation:
+    def optimisation(self, kind: Kind, d_model: int, *, n_steps: int = 0) -> Optimisation:
         """The kind's own optimisation for so many steps, with what is given here in its place."""
         given = {name: getattr(self, name) for name in ("lr", "warm_up", "decay", "betas", "clip_norm")}
         own = kind.optimisation(d_model).over(n_steps)

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 
 from bathyscope.errors import ConfigError
 
-TUNED_STEPS = 2500
-"""Steps up to which a kind's learning rate is taken as it is; the kinds were tried in runs of 500 to 2,000."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimisation:
     """Adam's settings and the shape of the learning rate. Each kind has its own defaults."""
 
     lr: float
-    """Highest learning rate, for activations of unit variance per dimension and a run of up to 2,500 steps."""
+    """Highest learning rate, for activations of unit variance per dimension."""
     warm_up: float
     """Share of the run over which the learning rate rises from 0, linearly."""
     decay: float
@@ -28,6 +25,8 @@ class Optimisation:
     """Adam's least denominator."""
     clip_norm: float = 1.0
     """Longest gradient (norm over all weights); longer ones are scaled down. 0 never clips."""
+    tuned_steps: int | None = None
+    """Steps of the longest run that `lr` is meant for; None: of any."""
 
     def __post_init__(self) -> None:
         if not 0 < self.lr < float("inf"):
@@ -40,17 +39,18 @@ class Optimisation:
             raise ConfigError(f"betas are {self.betas}: expected two numbers from 0 up to, but not including, 1")
         if not 0 <= self.clip_norm < float("inf"):
             raise ConfigError(f"clip_norm is {self.clip_norm}: expected a positive number, or 0 to never clip")
+        if self.tuned_steps is not None and self.tuned_steps < 1:
+            raise ConfigError(f"tuned_steps is {self.tuned_steps}: expected a positive number, or None for any length")
 
     def learning_rate(self, progress: float) -> float:
         """The learning rate at `progress` in [0, 1]."""
         return self.lr * ramp(progress, self.warm_up) * ramp(1 - progress, self.decay)
 
     def over(self, n_steps: int) -> "Optimisation":
-        """This for a run of so many steps: with more than 2,500 of them the rate falls with their root.
-
-        A rate for 2,000 steps lets features die in 8,000 and explains no more (docs/speed-training.md#learning-rate).
-        """
-        return dataclasses.replace(self, lr=self.lr * min(1.0, (TUNED_STEPS / max(1, n_steps)) ** 0.5))
+        """This for a run of so many steps: with more than it is tuned for the rate falls with their root."""
+        if self.tuned_steps is None or n_steps <= self.tuned_steps:
+            return self
+        return dataclasses.replace(self, lr=self.lr * (self.tuned_steps / n_steps) ** 0.5)
 
 
 MOST = 4.0
@@ -70,8 +70,13 @@ def sized_rate(lr: float, *, n_features: int, d_model: int) -> float:
 
 
 def short_run(*, n_features: int, d_model: int) -> Optimisation:
-    """A high rate that falls over most of the run: what runs of less than 10 million tokens gain most from."""
-    return Optimisation(lr=sized_rate(2.5e-3, n_features=n_features, d_model=d_model), warm_up=0.02, decay=0.8)
+    """A high rate that falls over most of the run: what runs of less than 10 million tokens gain most from.
+
+    It was tried in runs of 500 to 2,000 steps; in 8,000 it lets features die or explains less than its half
+    (docs/speed-training.md#learning-rate).
+    """
+    lr = sized_rate(2.5e-3, n_features=n_features, d_model=d_model)
+    return Optimisation(lr=lr, warm_up=0.02, decay=0.8, tuned_steps=2500)
 
 
 def ramp(progress: float, share: float) -> float:

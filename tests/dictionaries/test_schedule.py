@@ -16,10 +16,12 @@ def test_the_rate_rises_holds_and_falls():
 
 @pytest.mark.parametrize(("n_steps", "share"), [(0, 1), (1, 1), (2500, 1), (10_000, 1 / 2), (250_000, 1 / 10)])
 def test_the_rate_falls_with_the_root_of_the_steps_of_longer_runs(n_steps, share):
-    optimisation = Optimisation(lr=2.0, warm_up=0.1, decay=0.2, betas=(0.5, 0.99))
+    optimisation = Optimisation(lr=2.0, warm_up=0.1, decay=0.2, betas=(0.5, 0.99), tuned_steps=2500)
     found = optimisation.over(n_steps)
     assert found.lr == pytest.approx(2.0 * share)
     assert dataclasses.replace(found, lr=2.0) == optimisation
+    of_any_length = dataclasses.replace(optimisation, tuned_steps=None)
+    assert of_any_length.over(n_steps) == of_any_length
 
 
 def test_without_warm_up_and_decay_the_rate_is_constant():
@@ -46,6 +48,7 @@ def test_larger_dictionaries_are_trained_more_gently(n_features, d_model, factor
         ({"lr": float("nan")}, "lr is nan"),
         ({"warm_up": 0.6, "decay": 0.5}, "at most 1"),
         ({"clip_norm": -1.0}, "clip_norm is -1.0"),
+        ({"tuned_steps": 0}, "tuned_steps is 0"),
         ({"betas": (0.9, 1.0)}, r"betas are \(0.9, 1.0\)"),
         ({"betas": (-0.1, 0.9)}, r"betas are \(-0.1, 0.9\)"),
     ],
