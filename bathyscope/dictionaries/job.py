@@ -187,7 +187,14 @@ def open_job(
     n_tokens = settings.n_tokens or (source.n_rows or 0) * settings.epochs
     if not n_tokens:
         raise ConfigError("these batches do not say how many there are: set n_tokens in the settings")
-    job = Job(source=source, settings=settings, **ahead._asdict(), n_tokens=n_tokens, mesh=mesh)
+    job = Job(
+        source=source,
+        settings=settings,
+        sample_ND=ahead.sample_ND,
+        batch_rows=ahead.batch_rows,
+        n_tokens=n_tokens,
+        mesh=mesh,
+    )
     if not mesh.is_alone:
         _require_common_work(job, kinds)
     return job

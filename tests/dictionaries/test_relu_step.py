@@ -53,7 +53,7 @@ def test_dense_steps_leave_one_matrix_of_codes_for_the_backward_pass():
     assert kept.count((N, F)) == 1
 
 
-def test_activations_without_gradient_get_none_and_nan_shows():
+def test_nan_shows_in_both_sums_and_in_every_gradient():
     x_ND, *weights = leaves()
     x_ND = x_ND.detach().clone()
     x_ND[3, 2] = torch.nan

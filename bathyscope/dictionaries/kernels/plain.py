@@ -86,8 +86,8 @@ def compare_rows(
 
     On a CPU they are taken as the gradient of a mixture's weights, which gathers no rows and is several times as fast.
     """
-    has_gradients = not any(tensor.is_inference() for tensor in (x_ND, rows_FD, indices_NK))
-    if x_ND.device.type == "cpu" and indices_NK.numel() > 0 and has_gradients:
+    can_differentiate = not any(tensor.is_inference() for tensor in (x_ND, rows_FD, indices_NK))
+    if x_ND.device.type == "cpu" and indices_NK.numel() > 0 and can_differentiate:
         return factor * _slopes_of_weights(x_ND.detach(), rows_FD.detach(), indices_NK)
     n_tokens = max(1, CHUNK_BYTES // max(1, indices_NK.shape[1] * rows_FD.shape[1] * rows_FD.element_size()))
     parts = [
